@@ -32,6 +32,9 @@ const liveOfWork = (now: () => Config) => ({
   get staleAfterMs() {
     return now().staleAfter
   },
+  get upstreams() {
+    return now().upstreams
+  },
 })
 
 /**

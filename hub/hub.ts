@@ -139,7 +139,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
   const { engine } = work.containment
   const metrics = createMetricsDoor(force.now().metrics, {
     ...{ clock, log, healthz },
-    text: createMetrics({ version, clock, guard, work }),
+    text: createMetrics({ version, clock, guard, work, egress: () => entrances.egressMeters }),
   })
   const entrances: Entrances = createEntrances(
     joined({ home, instance, version, watchdogKey, hooks, environment, isWorking }, rings.edge),

@@ -4,7 +4,7 @@ import data.hub.operator
 
 # Written out once more on purpose: a line lost from the rules, or added to them, fails here.
 reading := [
-	"agent.list", "agent.show", "alert.list", "approval.list", "approval.show", "artifact.get", "artifact.list", "event.stream", "health.show", "mode.show", "operator.show",
+	"agent.list", "agent.show", "alert.list", "approval.list", "approval.show", "artifact.get", "artifact.list", "budget.show", "event.stream", "health.show", "mode.show", "operator.show",
 	"policy.status", "session.list", "session.logs", "session.show", "task.list",
 	"task.logs", "task.show",
 ]
@@ -21,7 +21,7 @@ owner_only := [
 	"token.revoke", "upstream.test",
 ]
 
-inspecting := ["audit.export", "audit.list", "audit.show", "audit.verify", "budget.show", "config.show", "decision.list", "device.list", "doctor.run", "egress.proposals", "flag.list", "keys.list", "policy.explain", "policy.show", "retention.show", "session.evidence", "token.list", "upstream.list", "upstream.price"]
+inspecting := ["audit.export", "audit.list", "audit.show", "audit.verify", "config.show", "decision.list", "device.list", "doctor.run", "egress.proposals", "flag.list", "keys.list", "policy.explain", "policy.show", "retention.show", "session.evidence", "token.list", "upstream.list", "upstream.price"]
 
 others := [
 	"artifact.delete", "budget.reset", "checkpoint.witness", "console.join", "lease.renew", "message.receive", "message.reply", "message.send",

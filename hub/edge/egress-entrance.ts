@@ -179,6 +179,7 @@ export function createEgress(options: EgressOptions, outer: EgressOuter) {
     dial: exchange.dial,
     upstreams: () => options.upstreams,
     callerOf: caller,
+    refused: () => meters.requests.add('refused'),
     ended(ended) {
       count(ended, false)
       records.now(ended, () => '')

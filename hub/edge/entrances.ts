@@ -160,6 +160,7 @@ export function createEntrances(options: EntranceOptions, outer: EntranceOuter) 
 
   return {
     agents: withEgress(agents, egress),
+    egressMeters: egress.meters,
     open: doors.open,
     knock: watchdog.knock,
     healthz: doors.healthz,

@@ -15,7 +15,7 @@ import { forwardChecks } from './doctor/forwarding.ts'
 import { createHostChecks, growthCheck } from './doctor/host.ts'
 import { createPortChecks, type MetricsPort, portOwners } from './doctor/ports.ts'
 import { createProcessCheck, createUnitsCheck } from './doctor/process.ts'
-import { upstreamChecks } from './doctor/upstreams.ts'
+import { priceChecks, upstreamChecks } from './doctor/upstreams.ts'
 import type { HubDrill } from './drill.ts'
 import type { EgressMeters } from './egress/records.ts'
 import { SESSION_CONNECTIONS_MAX } from './egress/server.ts'
@@ -83,7 +83,14 @@ export function createHubDoctor(
       contact.checks,
       async () => [growthCheck(work.upkeep.size.view())],
       async () => channelChecks(alerts, alertDelivery.states(), alertRows, clock.wallMs(), readArrivals(home)),
-      async () => upstreamChecks(viewUpstreams(declared).upstreams, egressMeters, SESSION_CONNECTIONS_MAX, archives()),
+      async () => {
+        const { upstreams } = viewUpstreams(declared)
+        const prices = declared.money.prices()
+        return [
+          ...priceChecks(upstreams, prices, clock.wallMs()),
+          ...upstreamChecks(upstreams, egressMeters, SESSION_CONNECTIONS_MAX, archives(), prices.fault === null),
+        ]
+      },
       async () => forwardChecks(forwarder.states()),
     ],
   })

@@ -46,6 +46,7 @@ export function workHandlers(parts: WorkHandlerParts): Handlers {
         cutFrames,
       },
       containerLogs: work.containerLogs,
+      costOf: work.money.costOf,
     }),
     ...agentHandlers({ registry, tasks, onChanged: decisions.forget }),
     ...policyHandlers({

@@ -1,6 +1,7 @@
 /** Reads every metric of the table from where it is counted; Q1 and Q3 of `metrics.ts` hold here. */
 import type { Clock } from '../base/clock.ts'
 import type { Spread } from '../base/meters.ts'
+import type { EgressMeters } from '../edge/egress/records.ts'
 import { mayBeCritical } from '../guard/alerts/kinds.ts'
 import type { Guard } from '../guard/guard.ts'
 import { CONDITIONS, type ConditionName, MODES } from '../guard/modes.ts'
@@ -20,7 +21,9 @@ export interface MetricsParts {
   version: string
   clock: Clock
   guard: Pick<Guard, 'alertDelivery' | 'alerts' | 'audit' | 'lease' | 'meters' | 'modes'>
-  work: Pick<Work, 'catalogue' | 'messaging' | 'meters' | 'tasks'>
+  work: Pick<Work, 'catalogue' | 'messaging' | 'meters' | 'money' | 'tasks'>
+  /** What the way outward counts; asked once the hub is built. */
+  egress: () => EgressMeters
 }
 
 /** What reads the rows of a database that may fail (Q3). */
@@ -130,6 +133,45 @@ function ofWork({ work }: MetricsParts) {
   } satisfies Partial<Readings>
 }
 
+/** Of what agents reach outside, and what that costs. Money is left out where no upstream is declared. */
+function ofOutside({ work, egress }: MetricsParts) {
+  const { money } = work
+  const { bytesIn, bytesOut, leaks, open, requests, turnedAway } = egress()
+  const declared = money.declared()
+  const [day] = readable(() => (declared.length === 0 ? [] : [money.dayNow()]))
+  const one = (value: number | null | undefined): Sample<number>[] => (typeof value === 'number' ? [[value]] : [])
+  const models = money.meters.all()
+  return {
+    hub_money_day_spent_micro_usd: one(day?.spentUsd),
+    hub_money_day_estimated_micro_usd: one(day?.estimatedUsd),
+    hub_money_day_reserved_micro_usd: one(day?.heldUsd),
+    hub_money_day_limit_micro_usd: one(day?.limitUsd),
+    hub_money_waiting: one(day?.waiting),
+    hub_model_calls_total: models.flatMap(({ upstream, model, calls }) =>
+      Object.entries(calls).map(([result, count]) => [count, upstream, model, result] as const),
+    ),
+    hub_model_cost_micro_usd_total: models.flatMap(({ upstream, model, usd }) =>
+      Object.entries(usd).map(([basis, micro]) => [micro, upstream, model, basis] as const),
+    ),
+    hub_model_tokens_total: models.flatMap(({ upstream, model, input, output }) => [
+      [input, upstream, model, 'in'] as const,
+      [output, upstream, model, 'out'] as const,
+    ]),
+    hub_upstream_paused: readable(() => {
+      const paused = new Set(money.quota.list().map((each) => each.upstream))
+      return declared.map((name) => [Number(paused.has(name)), name] as const)
+    }),
+    hub_egress_open: [[open]],
+    hub_egress_requests_total: pairs(requests.counts),
+    hub_egress_bytes_total: [
+      [bytesIn, 'in'],
+      [bytesOut, 'out'],
+    ],
+    hub_egress_turned_away_total: [[turnedAway]],
+    hub_egress_leaks_total: [[leaks]],
+  } satisfies Partial<Readings>
+}
+
 /** Reads all of it now. */
 export function readMetrics(parts: MetricsParts, startedMs: number): Readings {
   const { user, system } = process.cpuUsage()
@@ -137,6 +179,7 @@ export function readMetrics(parts: MetricsParts, startedMs: number): Readings {
     hub_build_info: [[1, parts.version, process.version]],
     ...ofGuard(parts),
     ...ofWork(parts),
+    ...ofOutside(parts),
     process_start_time_seconds: [[startedMs / MS]],
     process_cpu_seconds_total: [[(user + system) / 1_000_000]],
     process_resident_memory_bytes: [[process.memoryUsage.rss()]],

@@ -18,6 +18,11 @@ export const STATES_OF_AGENTS = [
   'suspended',
 ] as const satisfies readonly AgentState[]
 
+const OF_MODEL = {
+  upstream: 'name of an upstream of hub.yaml',
+  model: 'name of a model with a price; `other` for those without one, and beyond 64 series',
+}
+
 /** Every metric, in the order in which it is shown. Units are in the names: seconds, bytes, or a plain count. */
 export const METRICS = {
   hub_build_info: {
@@ -125,6 +130,47 @@ export const METRICS = {
     type: 'histogram',
     help: 'how late the loop of the process came that looks once a second',
   },
+  hub_money_day_spent_micro_usd: { type: 'gauge', help: 'spent today, in millionths of a US dollar' },
+  hub_money_day_estimated_micro_usd: { type: 'gauge', help: 'the part of it that nobody measured' },
+  hub_money_day_reserved_micro_usd: { type: 'gauge', help: 'reserved today by calls under way' },
+  hub_money_day_limit_micro_usd: { type: 'gauge', help: 'what may be spent in a day; missing without a limit' },
+  hub_money_waiting: { type: 'gauge', help: 'calls that wait for money that others have reserved' },
+  hub_model_calls_total: {
+    type: 'counter',
+    help: 'metered calls that were settled since the hub began',
+    labels: { ...OF_MODEL, result: 'measured, estimated (at its reserve), released (it cost nothing)' },
+  },
+  hub_model_cost_micro_usd_total: {
+    type: 'counter',
+    help: 'what they cost, in millionths of a US dollar; what the operator corrected later is not in it',
+    labels: { ...OF_MODEL, basis: 'measured, estimated' },
+  },
+  hub_model_tokens_total: {
+    type: 'counter',
+    help: 'their tokens, without reads of a cache',
+    labels: { ...OF_MODEL, direction: 'in, out' },
+  },
+  hub_upstream_paused: {
+    type: 'gauge',
+    help: '1 while its quota is used up, else 0',
+    labels: { upstream: 'name of an upstream of hub.yaml' },
+  },
+  hub_egress_open: { type: 'gauge', help: 'requests and lines outward that are under way' },
+  hub_egress_requests_total: {
+    type: 'counter',
+    help: 'requests and lines outward since the hub began, by how they ended',
+    labels: { result: 'answered, refused (by list, rule or limit), failed, left (by its program)' },
+  },
+  hub_egress_bytes_total: {
+    type: 'counter',
+    help: 'bytes of bodies and lines since the hub began',
+    labels: { direction: 'in, out' },
+  },
+  hub_egress_turned_away_total: {
+    type: 'counter',
+    help: 'connections that were turned away because their session had as many as it may',
+  },
+  hub_egress_leaks_total: { type: 'counter', help: 'how often a secret was masked in an answer from outside' },
   process_start_time_seconds: { type: 'gauge', help: 'when the process began, seconds since 1970' },
   process_cpu_seconds_total: { type: 'counter', help: 'processor time of the process' },
   process_resident_memory_bytes: { type: 'gauge', help: 'resident memory of the process' },

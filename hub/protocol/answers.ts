@@ -3,7 +3,7 @@
  * `views.ts` this is loaded by tests and by the script that makes the reference pages, and by no process of the hub.
  */
 import { z } from 'zod'
-import { budgetRaisedShape, budgetSettledShape, budgetViewShape } from './budget.ts'
+import { budgetRaisedShape, budgetSettledShape, budgetViewShape, taskMoneyShape } from './budget.ts'
 import { dataClassShape } from './data-class.ts'
 import { driverShape } from './drivers.ts'
 import { UPSTREAM_ANSWERS } from './egress/upstream-views.ts'
@@ -115,7 +115,13 @@ export const ANSWERS = {
   'task.list': row('Tasks, newest first.', z.strictObject({ tasks: z.array(taskShape), next })),
   'task.show': row(
     'One task, with every attempt at it.',
-    z.strictObject({ task: taskShape, attempts: z.array(attemptShape) }),
+    z.strictObject({
+      task: taskShape,
+      attempts: z.array(attemptShape),
+      money: taskMoneyShape
+        .nullable()
+        .describe('what it and its tree cost so far; null where nothing is declared outside and nothing was called'),
+    }),
   ),
   'task.cancel': row('Ends a task and its session.', stop({ task: taskShape })),
   'task.retry': row('Submits an ended task again, as a new one.', task),

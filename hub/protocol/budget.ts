@@ -23,6 +23,10 @@ const DAY = 'this hub in a day'
 const LIMITED = ['call', 'attempt', 'tree', 'agentDay', 'day', 'hour'] as const
 export type Limited = (typeof LIMITED)[number]
 
+/** What is limited: money, tokens in and out, calls, tokens in, tokens out. In the order in which limits are judged. */
+export const MEASURES = ['usd', 'tokens', 'calls', 'input', 'output'] as const
+export type Measure = (typeof MEASURES)[number]
+
 const figure = (key: string, value: number): string => (key === 'usd' ? usdWritten(value) : String(value))
 
 /** The figures that ship (S2-31). */
@@ -168,13 +172,44 @@ const pauseShape = z.strictObject({
   sinceMs: z.int(),
   why: z.string(),
 })
+const ofLimit = (what: string) => z.int().nullable().describe(`the limit of ${what}; null: none`)
+const hourShape = z.strictObject({
+  agent: z.string(),
+  input: z.int().describe('tokens sent within the last hour, without reads of a cache'),
+  inputLimit: ofLimit('them'),
+  output: z.int().describe('tokens received within the last hour'),
+  outputLimit: ofLimit('them'),
+})
+const nearestShape = z.strictObject({
+  scope: z.enum(['attempt', 'tree', 'agentDay', 'day', 'hour']),
+  key: z.string().describe('the day, the agent, or the task; of a tree the task at its root'),
+  measure: z.enum(MEASURES),
+  used: z.int().describe('of money in millionths of a US dollar'),
+  limit: z.int(),
+})
+export type Nearest = z.output<typeof nearestShape>
 export const budgetViewShape = z.strictObject({
+  declared: z.array(z.string()).describe('upstreams of hub.yaml; without one nothing costs money'),
   day: z.string().describe('today, or the day that was asked for'),
   accounts: z.array(accountShape),
   calls: z.array(callShape).describe('of the task that was asked for, the newest first'),
   pauses: z.array(pauseShape).describe('upstreams whose quota is used up'),
   waiting: z.int().describe('calls that wait for money that others have reserved'),
+  hours: z
+    .array(hourShape)
+    .describe('agents that sent or received tokens within the last hour, the most used limit first'),
+  nearest: nearestShape
+    .nullable()
+    .describe(
+      'the limit of which the largest part is used, of all that is shown here and of what runs; null if nothing is used',
+    ),
 })
 export type BudgetView = z.output<typeof budgetViewShape>
+/** What one task cost, as `task.show` answers it. */
+export const taskMoneyShape = z.strictObject({
+  task: accountShape.describe('it alone'),
+  tree: accountShape.describe('its whole tree: the task at the top and everything below that, with the limit'),
+})
+export type TaskMoney = z.output<typeof taskMoneyShape>
 export const budgetRaisedShape = z.strictObject({ root: z.string(), raisedUsd: micro, limitUsd: micro })
 export const budgetSettledShape = z.strictObject({ call: callShape })

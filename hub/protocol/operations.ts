@@ -313,7 +313,7 @@ export const OPERATIONS = {
   ),
   'upstream.list': op('upstream.listed', 'read', owner, none),
   'upstream.test': op('upstream.tested', 'mending', owner, z.strictObject({ name: nameShape })),
-  'budget.show': op('budget.shown', 'read', owner, budgetShowShape),
+  'budget.show': op('budget.shown', 'read', people, budgetShowShape),
   'budget.raise': op('budget.raised', 'approve', owner, budgetRaiseShape),
   'budget.settle': op('budget.corrected', 'mending', owner, budgetSettleShape),
   'keys.list': op('keys.listed', 'read', owner, none),

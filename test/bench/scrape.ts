@@ -1,4 +1,5 @@
 /** What one text of the metrics costs: a whole hub in this process, with a session and waiting mail for each of many agents (S0-12). */
+import { createEgressMeters } from '../../hub/edge/egress/records.ts'
 import { createMetrics } from '../../hub/observe/metrics.ts'
 import { createHarness, puppet } from '../support/hub-harness.ts'
 
@@ -28,7 +29,7 @@ export async function benchScrape(): Promise<number> {
     await h.pumped(agent.say({ kind: 'request', to: `agent:${next(names.indexOf(agent.agent))}`, type: 'say' }), 50)
   let now = 0
   const clock = { ...h.clock, monotonicMs: () => now }
-  const text = createMetrics({ version: '0', clock, guard: h.hub.guard, work: h.hub.work })
+  const text = createMetrics({ version: '0', clock, guard: h.hub.guard, work: h.hub.work, egress: createEgressMeters })
   const times: number[] = []
   for (let n = 0; n < TEXTS; n += 1) {
     now += MADE_FOR_MS

@@ -1,60 +1,23 @@
 /** Calls of models through the whole gateway, counted by the model server itself: reserved, capped, settled once, also over a kill (E8, E9). */
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { request } from 'node:http'
-import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { ApprovalView } from '../../hub/protocol/views.ts'
 import { freePort } from '../support/free-port.ts'
 import { createHarness, type Harness, puppet, type TestAgent } from '../support/hub-harness.ts'
+import { CANARY, callModel as call, declared, writeKey } from '../support/models/model-call.ts'
 import { type ModelServer, startModelServer } from '../support/models/model-server.ts'
 import { FORM, onceOf, send } from '../support/plain-http.ts'
-
-const MODEL = 'claude-haiku-4-5'
 
 async function hubWith(server: ModelServer, usd = 2, may = ['anthropic'], more: object = {}): Promise<Harness> {
   const h = await createHarness({
     agents: { lead: { script: puppet, card: { may: { egress: ['anthropic'] } }, policy: { egress: may } } },
     config: {
-      upstreams: { anthropic: { kind: 'anthropic', url: server.url, local: true, secret: 'model-key' } },
+      upstreams: declared(server.url),
       budget: { tree: { usd: `${usd} USD` }, ceiling: { tree: { usd: `${2.5 * usd} USD` } } },
       ...more,
     },
   })
-  mkdirSync(join(h.home, 'secrets'), { recursive: true, mode: 0o700 })
-  writeFileSync(join(h.home, 'secrets', 'model-key'), 'canary-Zq8wN3vTy0LmKc7RbXe51HdUa9', { mode: 0o600 })
+  writeKey(h.home)
   return h
-}
-/** One call; resolves with what came, `cut` where the connection broke. */
-function call(h: Harness, { session }: TestAgent, more: Record<string, unknown> = {}) {
-  const body = JSON.stringify({
-    model: MODEL,
-    max_tokens: 100,
-    messages: [{ role: 'user', content: 'hello' }],
-    ...more,
-  })
-  const told = { status: 0, text: '', isCut: false }
-  const done = new Promise<typeof told>((resolve) => {
-    const asked = request(
-      {
-        ...{
-          socketPath: join(h.home, 'run', 's', session, 'egress.sock'),
-          method: 'POST',
-          path: '/up/anthropic/v1/messages',
-        },
-        headers: { 'content-type': 'application/json', 'anthropic-version': '2023-06-01' },
-      },
-      (response) => {
-        told.status = response.statusCode ?? 0
-        response.on('data', (piece) => {
-          told.text += piece
-        })
-        response.on('end', () => resolve(told))
-        response.on('error', () => resolve({ ...told, isCut: true }))
-      },
-    )
-    asked.on('error', () => resolve({ ...told, isCut: true })).end(body)
-  })
-  return { told, done }
 }
 const money = async (h: Harness, task: string) =>
   (await h.operator('GET', `/v1/budget?task=${task}`)).body as {
@@ -75,7 +38,7 @@ test('a call costs what the model server counted, to the millionth of a dollar, 
   await h.until(async () => (await money(h, task)).calls.every(({ state }) => state === 'measured'), 'both are settled')
   // claude-haiku-4-5: 1 USD a million in, 5 USD out.
   expect(await tree(h, task)).toMatchObject({ spentUsd: 2 * (11 * 1 + 7 * 5), estimatedUsd: 0, heldUsd: 0 })
-  expect(server.came[0]?.headers).toMatchObject({ 'x-api-key': 'canary-Zq8wN3vTy0LmKc7RbXe51HdUa9' })
+  expect(server.came[0]?.headers).toMatchObject({ 'x-api-key': CANARY })
   const actions = h.audit().filter(({ action }) => action.startsWith('egress.'))
   expect(actions.map(({ action }) => action)).toEqual([
     'egress.requested',
@@ -135,7 +98,7 @@ test('where only the bytes of its input are too many, the provider counts them f
   expect((await ask(60_000)).status).toBe(200)
   expect(server.came.map(({ url }) => url)).toEqual(['/v1/messages/count_tokens', '/v1/messages'])
   const [counted] = server.came
-  expect(counted?.headers['x-api-key']).toBe('canary-Zq8wN3vTy0LmKc7RbXe51HdUa9')
+  expect(counted?.headers['x-api-key']).toBe(CANARY)
   // Real endpoints refuse what they do not count.
   expect(Object.keys(JSON.parse(String(counted?.bytes)))).toEqual(['model', 'messages'])
   await h.until(async () => (await money(h, task)).calls[0]?.state === 'measured', 'it is settled')

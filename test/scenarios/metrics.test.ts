@@ -12,13 +12,19 @@ import { COMMANDS } from '../../hub/client/cli/table.ts'
 import { METRICS, type MetricName } from '../../hub/observe/table.ts'
 import { freePort } from '../support/free-port.ts'
 import { createHarness, type Harness, puppet, type TestAgent } from '../support/hub-harness.ts'
+import { callModel, declared, writeKey } from '../support/models/model-call.ts'
+import { type ModelServer, startModelServer } from '../support/models/model-server.ts'
 import { send } from '../support/plain-http.ts'
 import { prometheusTools, startPrometheus } from '../support/prometheus.ts'
 
 const OBSERVE = join(import.meta.dirname, '../../scripts/observe')
 const say = { sends: { say: null }, receives: { say: null } }
 const agents = {
-  alice: { script: puppet, card: { messages: say, may: { message: ['bob'] } } },
+  alice: {
+    script: puppet,
+    card: { messages: say, may: { message: ['bob'], egress: ['anthropic', 'llama'] } },
+    policy: { egress: ['anthropic', 'llama'] },
+  },
   bob: { script: puppet, card: { messages: say, may: { message: [] } } },
 }
 
@@ -33,12 +39,20 @@ const valuesOf = (text: string): Values =>
   )
 
 let h: Harness
+let models: ModelServer
 let port: number
 beforeAll(async () => {
   port = await freePort()
-  h = await createHarness({ agents, config: { metrics: { port } } })
+  models = await startModelServer(() => ({ text: 'good day', usage: { input: 11, output: 7 } }))
+  const llama = { kind: 'openai', url: models.url, local: true, price: 'free' }
+  const upstreams = { ...declared(models.url), llama }
+  h = await createHarness({ agents, config: { metrics: { port }, upstreams, budget: { day: { usd: '3 USD' } } } })
+  writeKey(h.home)
 })
-afterAll(() => h[Symbol.asyncDispose]())
+afterAll(async () => {
+  await h[Symbol.asyncDispose]()
+  await models[Symbol.asyncDispose]()
+})
 
 /** The newest of this agent. */
 function running(name: string): TestAgent {
@@ -147,6 +161,53 @@ test('S0-12: calls of the engine are timed by verb, also one that fails; alerts 
   expect(grew(after, 'hub_alerts_total{kind="refused_often",severity="warning"}')).toBe(2)
   expect(grew(after, 'hub_alerts_total{kind="database_damaged",severity="critical"}')).toBe(1)
   expect([...after.keys()].filter((name) => name.includes('nobody listed'))).toEqual([])
+})
+
+test('S0-12: money, calls, tokens, quotas and what goes outward are counted; a model that an agent names has no series of its own', async () => {
+  const [alice] = await h.bring('alice')
+  const before = await scrape()
+  expect(before.get('hub_money_day_spent_micro_usd')).toBe(0)
+  expect(before.get('hub_money_day_limit_micro_usd')).toBe(3_000_000)
+  expect(before.get('hub_upstream_paused{upstream="anthropic"}')).toBe(0)
+  const statuses: number[] = []
+  const ask = async (more: object, path?: string) =>
+    statuses.push((await h.pumped(callModel(h, alice, more, path).done)).status)
+  await ask({})
+  await ask({ model: 'never-seen-model' })
+  await ask({ model: 'never-seen-model' }, '/up/llama/v1/chat/completions')
+  models.script = () => ({
+    ...{ status: 429, headers: { 'retry-after': '7200' } },
+    body: { error: { type: 'rate_limit_error', message: 'no more' } },
+  })
+  await ask({ temperature: 0.5 })
+  expect(statuses).toEqual([200, 402, 200, 429])
+  await h.until(async () => (await scrape()).get('hub_egress_open') === 0, 'all have ended')
+  const after = await scrape()
+  // claude-haiku-4-5: 1 USD a million in, 5 USD out.
+  const cost = 11 * 1 + 7 * 5
+  const haiku = 'upstream="anthropic",model="claude-haiku-4-5"'
+  const told = (name: string) => after.get(name)
+  expect([
+    told('hub_money_day_spent_micro_usd'),
+    told('hub_money_day_estimated_micro_usd'),
+    told('hub_money_day_reserved_micro_usd'),
+    told('hub_money_waiting'),
+    told(`hub_model_cost_micro_usd_total{${haiku},basis="measured"}`),
+    told(`hub_model_cost_micro_usd_total{${haiku},basis="estimated"}`),
+    told(`hub_model_calls_total{${haiku},result="measured"}`),
+    told(`hub_model_calls_total{${haiku},result="released"}`),
+    told(`hub_model_tokens_total{${haiku},direction="in"}`),
+    told(`hub_model_tokens_total{${haiku},direction="out"}`),
+  ]).toEqual([cost, 0, 0, 0, cost, 0, 1, 1, 11, 7])
+  expect(told('hub_model_calls_total{upstream="llama",model="other",result="measured"}')).toBe(1)
+  expect(told('hub_upstream_paused{upstream="anthropic"}')).toBe(1)
+  expect(told('hub_upstream_paused{upstream="llama"}')).toBe(0)
+  expect(told('hub_egress_requests_total{result="answered"}')).toBe(3)
+  expect(told('hub_egress_requests_total{result="refused"}')).toBe(1)
+  expect(told('hub_refusals_total{code="model_unknown"}')).toBe(1)
+  expect(told('hub_egress_bytes_total{direction="out"}')).toBeGreaterThan(100)
+  expect(told('hub_egress_bytes_total{direction="in"}')).toBeGreaterThan(100)
+  expect([...after.keys()].filter((name) => name.includes('seen-model'))).toEqual([])
 })
 
 test('S0-12: mode, lease and heartbeat are those of the hub', async () => {
@@ -284,6 +345,12 @@ const FIRES: Readonly<Record<string, readonly [at: string, ...series: (readonly 
   HubRefusesOften: ['20m', ['hub_refusals_total{code="policy_denied"}', '0+600x60']],
   HubAuditWaits: ['10m', ['hub_audit_waiting', '4x60']],
   HubAlertsFlap: ['30m', ['hub_alerts_total{kind="lease_lapsed",severity="warning"}', '0+1x60']],
+  HubMoneyNearlySpent: [
+    '1m',
+    ['hub_money_day_spent_micro_usd', '8000000x60'],
+    ['hub_money_day_limit_micro_usd', '10000000x60'],
+  ],
+  HubUpstreamPaused: ['10m', ['hub_upstream_paused{upstream="anthropic"}', '1x60']],
   HubChannelFails: ['10m', ['hub_alert_channel_failures{channel="file"}', '9x60']],
 }
 
@@ -324,6 +391,12 @@ describe.skipIf(TOOLS === undefined)("with Debian's Prometheus (needs it: script
           ['hub_mailbox_fullest{agent="bob"}', '100x90'],
           ['hub_tasks{state="queued"}', '3x90'],
           ['hub_dispatch_seconds_count{phase="create"}', '0+1x90'],
+        ],
+        ...[
+          // A hub without an upstream has no limit; one with has money left.
+          ['hub_money_day_spent_micro_usd', '7999999x90'],
+          ['hub_money_day_limit_micro_usd', '10000000x90'],
+          ['hub_upstream_paused{upstream="anthropic"}', '0x90'],
         ],
         // A stop may wait out its grace, and every question is an alert.
         ...[

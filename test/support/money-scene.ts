@@ -68,6 +68,8 @@ export function createMoneyScene() {
   /** `agents` of policy/data.json; the shipped ones if there are none. */
   let rows: object | undefined
   let questions: string[] = []
+  /** What runs. */
+  let sessions: { agent: string; task: string; attempt: string }[] = []
   let mails: (BudgetLowBody & { root: string })[] = []
 
   beforeAll(() => {
@@ -80,6 +82,7 @@ export function createMoneyScene() {
     mails = []
     questions = []
     rows = undefined
+    sessions = []
     open({})
   })
   afterAll(() => home[Symbol.dispose]())
@@ -89,9 +92,11 @@ export function createMoneyScene() {
     settings = given
     const tasks = {
       task: (id: string) => ({ id, agent: 'lead' }),
-      tree: (id: string) => ({ root: ROOTS[id] ?? id, size: 1 }),
+      rootOf: (id: string) => ROOTS[id] ?? id,
+      sessionsBrief: () => sessions,
     }
-    const options = { home: home.folder, bundleFolder: shippedPolicies, alerts: { zone: 'Europe/Berlin' } }
+    const upstreams = [{ name: 'anthropic' }]
+    const options = { upstreams, home: home.folder, bundleFolder: shippedPolicies, alerts: { zone: 'Europe/Berlin' } }
     const { clock, guard } = home
     guard.modes.clear('lease_pending')
     const policy = rows === undefined ? guard.policy : { ...guard.policy, active: () => ({ data: { agents: rows } }) }
@@ -148,6 +153,9 @@ export function createMoneyScene() {
     },
     get questions() {
       return questions
+    },
+    set sessions(given: typeof sessions) {
+      sessions = given
     },
     set rows(given: object | undefined) {
       rows = given

@@ -19,6 +19,9 @@ export type Session = Answer<'console.join'>
 type Stopped = Answer<'hub.shutdown'>
 export type Stopping = NonNullable<Mode['stopping']>
 export type Task = Answer<'task.show'>['task']
+export type Budget = Answer<'budget.show'>
+/** What a task and its tree cost. */
+export type Money = NonNullable<Answer<'task.show'>['money']>
 
 /** The newest answer to each of the page's reads; absent before the first. */
 export interface Seen {
@@ -29,6 +32,7 @@ export interface Seen {
   sessions?: Pick<Answer<'session.list'>, 'sessions'>
   approvals?: Answer<'approval.list'>
   alerts?: Answer<'alert.list'>
+  budget?: Budget
 }
 /** What a button asked for. */
 export interface Act {
@@ -39,6 +43,8 @@ export interface Act {
 export interface Opened extends Act {
   id: string
   task: Task | undefined
+  /** Null where nothing is declared outside. */
+  money: Money | null
   lines: LogLine[]
 }
 /** A stop by this page. */

@@ -26,6 +26,7 @@ const READS = {
   sessions: '/v1/sessions?limit=100',
   approvals: '/v1/approvals',
   alerts: '/v1/alerts',
+  budget: '/v1/budget',
 }
 
 /** @param {number} ms */
@@ -93,7 +94,7 @@ export function createModel(draw) {
   }
 
   const secret = () => state.session?.secret
-  /** A hub that does not answer is asked one question, not seven. */
+  /** A hub that does not answer is asked one question, not all of them. */
   const isBack = () =>
     read(secret(), READS.health).then(
       () => true,
@@ -136,8 +137,8 @@ export function createModel(draw) {
     try {
       const path = `/v1/tasks/${encodeURIComponent(id)}`
       const said = await Promise.all([read(secret(), path), read(secret(), `${path}/logs`)])
-      const [{ task }, { lines }] = /** @type {[Answer<'task.show'>, Answer<'task.logs'>]} */ (said)
-      mine({ task, lines, problem: '' })
+      const [{ task, money }, { lines }] = /** @type {[Answer<'task.show'>, Answer<'task.logs'>]} */ (said)
+      mine({ task, money, lines, problem: '' })
     } catch (thrown) {
       if (!isOver(thrown)) mine({ problem: reasonOf(thrown) })
     }
@@ -286,7 +287,7 @@ export function createModel(draw) {
      */
     openTask(id) {
       const isOpen = state.open?.id === id
-      change({ open: isOpen ? undefined : { id, isBusy: false, problem: '', task: undefined, lines: [] } })
+      change({ open: isOpen ? undefined : { id, isBusy: false, problem: '', task: undefined, money: null, lines: [] } })
       if (!isOpen) lookAtTask()
     },
     lookAtTask,

@@ -1,5 +1,6 @@
 /** One task, opened: its reason first, then its result, its artifacts by name and the end of its log. All of it is text of an agent. */
 import { html } from './html.js'
+import { Spent } from './view-money.js'
 import { clean, cleanLines, distance, shortDate, sizeWords, spanWords } from './words.js'
 
 /** @import { LogLine, Task } from '../console-types/state.ts' */
@@ -53,7 +54,7 @@ function Log({ lines, zone }) {
 export function OpenTask({ model, id }) {
   const { open, seen } = model.state
   if (open === undefined) return null
-  const { isBusy, problem, task, lines } = open
+  const { isBusy, problem, task, money, lines } = open
   const zone = seen.presence?.presence?.zone
   if (problem !== '') return html`<p class="bad" role="alert">${problem}</p>`
   if (task === undefined) return html`<p class="soft" role="status">Asking the hub …</p>`
@@ -68,6 +69,7 @@ export function OpenTask({ model, id }) {
         <${Fact} name="asked for">${shortDate(createdAtMs, zone)}, ${distance(createdAtMs, nowMs)}, by ${clean(task.requestedBy, 80)}<//>
         ${startedAtMs !== null && html`<${Fact} name=${endedAtMs === null ? 'works for' : 'took'}>${spanWords((endedAtMs ?? nowMs) - startedAtMs)}<//>`}
         ${task.attempts > 1 && html`<${Fact} name="attempts">${task.attempts}<//>`}
+        ${money && html`<${Fact} name="cost"><${Spent} account=${money.task} /><//><${Fact} name="its tree"><${Spent} account=${money.tree} /><//>`}
         ${task.children > 0 && html`<${Fact} name="children">${task.children}<//>`}
       </dl>
       <${Result} outcome=${task.outcome} />

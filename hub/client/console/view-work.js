@@ -32,6 +32,17 @@ const ALERT_TONES = { critical: 'bad', warning: 'warn', info: 'soft' }
 const QUESTION_MAX = 4096
 const QUESTION_SHORT = 300
 
+/**
+ * How long it waits. What is only asked again then has no such end: the time that is left is that to its next reminder.
+ * @param {Approval} one
+ * @param {Model} model
+ */
+function waitWords({ leftMs, onTimeout }, model) {
+  if (typeof leftMs !== 'number') return ''
+  if (onTimeout !== 'defer') return `, waits ${spanWords(leftMs)} more`
+  return `, goes on waiting; the next reminder comes ${shortDate(model.nowMs() + leftMs, model.state.seen.presence?.presence?.zone)}`
+}
+
 /** @param {{ one: Approval, model: Model }} props */
 function Approval({ one, model }) {
   const { isBusy = false, problem = '' } = model.state.answers[one.id] ?? {}
@@ -45,7 +56,7 @@ function Approval({ one, model }) {
   const isAct = typeof one.operation === 'string'
   return html`
     <li>
-      <p><b>${one.kind === 'budget' ? 'The hub' : isAct ? 'A rule' : clean(one.agent ?? 'an agent', 63)}</b> asks <span class="soft">${distance(one.askedAtMs, model.nowMs())}${one.task && html`, task <span class="mono">${brief(one.task)}</span>`}${typeof one.leftMs === 'number' && `, waits ${spanWords(one.leftMs)} more`}</span></p>
+      <p><b>${one.kind === 'budget' ? 'The hub' : isAct ? 'A rule' : clean(one.agent ?? 'an agent', 63)}</b> asks <span class="soft">${distance(one.askedAtMs, model.nowMs())}${one.task && html`, task <span class="mono">${brief(one.task)}</span>`}${waitWords(one, model)}</span></p>
       ${
         isAct &&
         html`

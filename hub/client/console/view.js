@@ -1,6 +1,7 @@
 /** The page as a whole: the bar, the sign-in screen, and the sections in the order in which they matter. */
 import { html } from './html.js'
 import { Said } from './pieces.js'
+import { Money } from './view-money.js'
 import { ModeBanner, Presence } from './view-presence.js'
 import { StopDialog, StopProgress } from './view-stop.js'
 import { Alerts, Approvals, Sessions, Tasks } from './view-work.js'
@@ -80,6 +81,7 @@ export function Page({ model }) {
       ${!isNew && html`<${ModeBanner} model=${model} />`}
       ${!isNew && html`<${Presence} model=${model} />`}
       ${!isNew && html`<${Alerts} model=${model} />`}
+      ${!isNew && html`<${Money} model=${model} />`}
       ${!isNew && html`<${Sessions} model=${model} /><${Tasks} model=${model} />`}
     </main>
     <${Foot} model=${model} />

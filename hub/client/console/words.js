@@ -55,6 +55,18 @@ export function sizeWords(bytes) {
 }
 
 /**
+ * Millionths of a US dollar as a person reads them: `1.60`, `0.00753`; at least two places, and no more than there are.
+ * @param {number} micro
+ */
+export function usdWords(micro) {
+  const all = Math.abs(micro)
+  const part = String(all % 1_000_000)
+    .padStart(6, '0')
+    .replace(/0{1,4}$/, '')
+  return `${micro < 0 ? '-' : ''}${Math.floor(all / 1_000_000)}.${part}`
+}
+
+/**
  * `23 h 58 m`, `4 m 10 s`: the two largest units, rounded down.
  * @param {number} ms
  */

@@ -45,6 +45,8 @@ export interface LineParts {
   /** Counts so many bytes of a session as sent; answers what refuses them. */
   sends: (session: string, bytes: number, isAsked?: boolean) => HubError | undefined
   propose: (agent: string, upstream: string, kind: EgressClass) => void
+  /** One was refused. */
+  refused: () => void
   ended: (ended: Ended) => void
 }
 
@@ -76,6 +78,7 @@ export function createLines(parts: LineParts) {
 
   function refuse(call: Call, thrown: unknown, wasAsked: boolean, key: string, session: string): HubError {
     const error = toHubError(thrown)
+    parts.refused()
     if (standing.refusedBefore(session, key) === error) gate.countRefused(call, error)
     else {
       if (!wasAsked) gate.refuse(call, error)

@@ -35,6 +35,7 @@ const FILES = [
     'model',
     'pieces',
     'view',
+    'view-money',
     'view-presence',
     'view-stop',
     'view-task',

@@ -7,6 +7,7 @@ import type { Artifacts } from '../../work/artifacts.ts'
 import type { Asking } from '../../work/dispatch/asking.ts'
 import type { Quarantine } from '../../work/dispatch/quarantine.ts'
 import type { SessionRow, TaskRow } from '../../work/dispatch/rows.ts'
+import type { Money } from '../../work/egress/money.ts'
 import type { Hardening } from '../../work/sandbox/hardening.ts'
 import { type Handlers, handler, stopHandler } from '../serve.ts'
 import { sessionView, taskView, type ViewParts } from '../views.ts'
@@ -28,9 +29,11 @@ export function taskHandlers(
     denyList: DenyList
     /** Ends its fast session, which a token opened. The socket stays until the container is gone. */
     cutFrames: (session: string) => void
+    /** What a task and its tree cost so far. */
+    costOf: Money['costOf']
   },
 ): Handlers {
-  const { tasks, asking, artifacts, journal, containerLogs, quarantine, hardening, denyList, cutFrames } = parts
+  const { tasks, asking, artifacts, journal, containerLogs, quarantine, hardening, denyList, cutFrames, costOf } = parts
   const theTask = (id: string) => {
     const task = tasks.task(id)
     if (task === undefined) throw new HubError('unknown_task', `there is no task with the id ${id}`)
@@ -92,7 +95,7 @@ export function taskHandlers(
               unreadable,
             }
           })
-        return { task, attempts }
+        return { task, attempts, money: costOf(id) }
       },
     }),
     'task.logs': handler({

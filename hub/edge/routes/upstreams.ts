@@ -15,7 +15,7 @@ export interface UpstreamParts {
   /** What policy/data.json grants, by agent. */
   granted: () => Readonly<Record<string, readonly string[]>>
   secrets: Pick<Secrets, 'faultOf'>
-  money: Pick<Money, 'quota' | 'price' | 'spentToday'>
+  money: Pick<Money, 'quota' | 'price' | 'prices' | 'spentToday'>
   restsUntilMs: (upstream: string) => number | undefined
   trying: UpstreamTestParts
 }

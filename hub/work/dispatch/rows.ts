@@ -210,6 +210,8 @@ export interface TaskRows {
   hasUnfinishedChildren(parent: string): boolean
   /** The root above a task, and how many tasks its whole tree holds, the root included. */
   tree(task: string): { root: string; size: number }
+  /** The task at its root alone. */
+  rootOf(task: string): string
   /** When the latest tasks below the root of this one were made, newest first. */
   latestChildren(task: string, limit: number): number[]
   /**
@@ -240,7 +242,7 @@ export interface TaskRows {
   /** Live and recycling sessions: everything that may still have a container. */
   sessionsOpen(): SessionRow[]
   /** The same, no more than who and in which state: 250 whole rows take milliseconds. A damaged row shows what it holds. */
-  sessionsBrief(): Pick<SessionRow, 'id' | 'agent' | 'state'>[]
+  sessionsBrief(): Pick<SessionRow, 'id' | 'agent' | 'state' | 'task' | 'attempt'>[]
   /** Users that may still have a process: those of every session whose container is not confirmed gone. */
   usersHeld(): number[]
   /** The user of the newest session. */
@@ -302,6 +304,7 @@ export function createTaskRows(store: Store): TaskRows {
         )
         .pluck()
         .all(rootOf(task), limit) as number[],
+    rootOf,
     tree(task) {
       const root = rootOf(task)
       const size = store
@@ -376,7 +379,10 @@ export function createTaskRows(store: Store): TaskRows {
           .get(task),
       ),
     sessionsBrief: () =>
-      all(`select id, agent, state from session where ${NOT_ENDED}`) as Pick<SessionRow, 'id' | 'agent' | 'state'>[],
+      all(`select id, agent, state, task, attempt from session where ${NOT_ENDED}`) as Pick<
+        SessionRow,
+        'id' | 'agent' | 'state' | 'task' | 'attempt'
+      >[],
     sessionsOpen: () => all(`select * from session where ${NOT_ENDED} order by created_at_ms`).map(sessionRow),
     usersHeld: () => usersHeld.all() as number[],
     userLast: () => (userLast.get() as number | null | undefined) ?? null,

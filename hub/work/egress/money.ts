@@ -11,20 +11,23 @@ import type { Grant } from '../../guard/grant.ts'
 import type { Guard } from '../../guard/guard.ts'
 import type { Approval } from '../../guard/operator/approval-rows.ts'
 import { hubPrincipal } from '../../guard/principal.ts'
-import type { AccountView, BudgetSettings, BudgetView, CallView, RowBudget } from '../../protocol/budget.ts'
+import type { BudgetSettings, RowBudget } from '../../protocol/budget.ts'
+import type { Upstream } from '../../protocol/egress/upstreams.ts'
 import { dollarsText, usdWritten } from '../../protocol/money.ts'
-import type { BudgetRaiseRequest, BudgetSettleRequest, BudgetShowRequest } from '../../protocol/operations.ts'
+import type { BudgetRaiseRequest, BudgetSettleRequest } from '../../protocol/operations.ts'
 import type { SessionRow, TaskRows } from '../dispatch/rows.ts'
-import { type Account, createAccounts, type Payer } from './money/accounts.ts'
+import { createAccounts, type Payer } from './money/accounts.ts'
 import { createMoneyAsking } from './money/asking.ts'
 import { createBudget, type MeteredCall } from './money/budget.ts'
 import { createCorrections } from './money/corrections.ts'
 import { createDays } from './money/days.ts'
-import { type Crossing, type Limits, limitsOf } from './money/limits.ts'
+import { type Crossing, limitsOf } from './money/limits.ts'
+import { createMoneyMeters } from './money/meters.ts'
 import { createPrices } from './money/prices.ts'
 import { createQuotaPauses } from './money/quota-pause.ts'
-import { createReservations, type ReservationRow } from './money/reservations.ts'
+import { createReservations } from './money/reservations.ts'
 import type { Ending } from './money/settlement.ts'
+import { callView, createShowing } from './money/showing.ts'
 import { createTurns } from './money/turns.ts'
 import { createUsageReader } from './money/usage-reader.ts'
 import { createWarnings, type WarningParts } from './money/warnings.ts'
@@ -34,6 +37,8 @@ export interface MoneyOptions {
   /** The folder of `prices.yaml` as shipped. */
   bundleFolder: string
   budget: BudgetSettings
+  /** As declared now. */
+  upstreams: readonly Pick<Upstream, 'name'>[]
   /** `zone`: the operator's. */
   alerts: { readonly zone: string }
 }
@@ -51,7 +56,7 @@ export function createMoney(
     clock: Clock
     random: Random
     guard: Guard
-    tasks: Pick<TaskRows, 'task' | 'tree'>
+    tasks: Pick<TaskRows, 'task' | 'rootOf' | 'sessionsBrief'>
     mail: WarningParts['mail']
   },
 ) {
@@ -76,7 +81,11 @@ export function createMoney(
     return Object.hasOwn(rows, agent) ? rows[agent]?.budget : undefined
   }
   const agentOf = (task: string): string | null => tasks.task(task)?.agent ?? null
-  const budget = createBudget({ settings, reservations, accounts, prices, days, random, rowOf, agentOf })
+  const meters = createMoneyMeters()
+  const budget = createBudget({
+    ...{ settings, reservations, accounts, prices, days, random, rowOf, agentOf },
+    onSettled: (row) => store.afterCommit(() => meters.add(row)),
+  })
   const corrections = createCorrections({ settings, reservations, accounts, days, rowOf })
   const turns = createTurns(budget, clock)
   const quota = createQuotaPauses(store, days.nowMs)
@@ -115,50 +124,19 @@ export function createMoney(
   /** Root of the tree, and its agent. Throws `unknown_task`. */
   function rootOf(id: string): { root: string; rootAgent: string | null } {
     if (tasks.task(id) === undefined) throw new HubError('unknown_task', `no task has the id ${id}`)
-    const { root } = tasks.tree(id)
+    const root = tasks.rootOf(id)
     return { root, rootAgent: tasks.task(root)?.agent ?? null }
   }
 
   const today = () => days.now(() => accounts.list('day', '', 1)[0]?.key)
 
-  function show({ task, agent, day: asked }: BudgetShowRequest): BudgetView {
-    const day = asked ?? today()
-    const { root, rootAgent } = task === undefined ? { root: undefined, rootAgent: null } : rootOf(task)
-    const own = agent ?? (task === undefined ? undefined : (tasks.task(task)?.agent ?? undefined))
-    const limits = (scope: 'day' | 'agentDay' | 'tree', of: string | undefined, raised = 0): Limits =>
-      limitsOf(
-        settings,
-        scope,
-        { own: of === undefined ? undefined : rowOf(of), root: rootAgent === null ? undefined : rowOf(rootAgent) },
-        raised,
-      )
-    const agents = accounts.list('agent_day', agent === undefined ? `${day} ` : `${day} ${agent}`, SHOWN_MAX)
-    return {
-      day,
-      accounts: [
-        accountView(accounts.get('day', day), 'day', limits('day', undefined)),
-        ...agents
-          .filter(({ key }) => agent === undefined || key === `${day} ${agent}`)
-          .map((account) => accountView(account, 'agentDay', limits('agentDay', account.key.split(' ')[1]))),
-        ...(root === undefined || task === undefined
-          ? []
-          : [
-              accountView(
-                accounts.get('tree', root),
-                'tree',
-                limits('tree', own, accounts.get('tree', root).raisedUsd),
-              ),
-              accountView(accounts.get('task', task), 'task', {}),
-            ]),
-      ],
-      calls: task === undefined ? [] : reservations.ofTask(task, SHOWN_MAX).map(callView),
-      pauses: quota.list().map(({ text: _, ...pause }) => pause),
-      waiting: turns.waiting(),
-    }
-  }
+  const showing = createShowing({
+    ...{ settings, accounts, reservations, quota, waiting: turns.waiting, rowOf, agentOf, rootOf, today },
+    ...{ declared: () => options.upstreams.map(({ name }) => name), sessions: tasks.sessionsBrief, nowMs: days.nowMs },
+  })
 
   return {
-    ...{ quota, createUsageReader, show },
+    ...{ quota, createUsageReader, meters, show: showing.show, costOf: showing.costOf },
     ...{ judge: budget.judge, reserve: budget.reserve },
     /** As `Turns.atTurn`; a call that is refused for want of money is told of. */
     async atTurn<Result>(call: MeteredCall, take: () => Result, signal: AbortSignal): Promise<Result> {
@@ -183,6 +161,15 @@ export function createMoney(
         return { inARow: other === -1 ? last.length : other, agoMs }
       },
     },
+    /** What is wrong with the files of prices, and of which day the shipped ones are. */
+    prices: prices.state,
+    /** What the hub spent and reserved today, and its limit. */
+    dayNow() {
+      const { spentUsd, estimatedUsd, heldUsd } = accounts.get('day', today())
+      const limitUsd = limitsOf(settings, 'day', { own: undefined, root: undefined }).usd ?? null
+      return { spentUsd, estimatedUsd, heldUsd, limitUsd, waiting: turns.waiting() }
+    },
+    declared: () => options.upstreams.map(({ name }) => name),
     /** Of today, by upstream and model. */
     spentToday() {
       const day = today()
@@ -234,15 +221,4 @@ export function createMoney(
       return { call: callView(row), auditEffect: `the call ${id} cost ${dollarsText(usd)} USD: ${row.why}` }
     },
   }
-}
-
-function accountView(account: Account, scope: AccountView['scope'], limits: Limits): AccountView {
-  const { key, spentUsd, estimatedUsd, heldUsd, input, output, calls } = account
-  return { scope, key, spentUsd, estimatedUsd, heldUsd, limitUsd: limits.usd ?? null, input, output, calls }
-}
-
-function callView(row: ReservationRow): CallView {
-  const { id, state, agent, upstream, model, usd, reservedUsd, input, output, unreadable, atMs } = row
-  const why = unreadable === null ? row.why : `its row is damaged (${unreadable}), so it counts with the most it shows`
-  return { id, state, agent, upstream, model, usd, reservedUsd, input, output, why, atMs }
 }

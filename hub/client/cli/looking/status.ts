@@ -4,12 +4,14 @@ import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import type { Remains } from '../../../base/container-processes.ts'
 import { askedWords } from '../../../protocol/asked-words.ts'
+import type { BudgetView } from '../../../protocol/budget.ts'
 import type { AlertView, ApprovalView, ModeView, PresenceView, TaskView } from '../../answers.ts'
 import { EXIT, type Problem, toProblem } from '../../problem.ts'
 import type { Run } from '../context.ts'
 import { listContainers, remainsOf } from '../engine.ts'
 import { pathsOf } from '../home.ts'
 import { shortId } from '../ids.ts'
+import { moneyRows } from '../money/words.ts'
 import {
   type Cell,
   clean,
@@ -74,6 +76,8 @@ export interface StatusView {
   running: TaskView[]
   /** Open alerts of the hub. */
   alerts: AlertView[]
+  /** What was spent today, and what waits for money or a quota; null if that could not be read. */
+  money?: Partial<BudgetView> | null
   /** What waits for an answer, the oldest first. */
   questions?: ApprovalView[]
   /** Containers that are left although the hub is dead, or that cannot be removed, whatever left them (fault A10). */
@@ -106,7 +110,7 @@ export function decideNext(view: StatusView): string {
   if (holding !== undefined) return `look into ${holding.cause}, then \`hub resume --alert ${shortId(holding.id)}\``
   const [asked] = view.questions ?? []
   if (asked !== undefined)
-    return `answer ${typeof asked.operation === 'string' ? 'what a rule asks' : `agent ${asked.agent}`}: \`hub approve ${shortId(asked.id)}\` or \`hub reject ${shortId(asked.id)}\``
+    return `answer ${asked.kind === 'budget' ? 'whether a task may spend more' : typeof asked.operation === 'string' ? 'what a rule asks' : `agent ${asked.agent}`}: \`hub approve ${shortId(asked.id)}\` or \`hub reject ${shortId(asked.id)}\``
   const sticky = view.hub.conditions.find((each) => each.sticky) ?? view.hub.conditions[0]
   if (sticky !== undefined) return `${sticky.name}: ends by ${sticky.endsBy}`
   const { dueInMs, paused, away } = view.watchdog.heartbeat
@@ -253,6 +257,7 @@ export function statusText(view: StatusView, nowMs: number, paint: Paint): strin
       `the watchdog last saw: ${dog.hub.answering ? dog.hub.mode : dog.hub.reason}; it demands ${dog.demand}`,
     ])
   }
+  if (view.money) rows.push(...moneyRows(view.money, nowMs))
   rows.push(...questionRows(view.questions ?? [], nowMs))
   rows.push(...leftRows(view.left ?? []))
   rows.push(...alertRows(view.alerts, nowMs))
@@ -282,10 +287,11 @@ export const status: Run = async ({ hub, watchdog, home, json, terminal }) => {
     watchdog.send('GET', '/v1/status', undefined, quick).catch(failed),
   ])
   const dead = health instanceof Error
-  const [{ tasks }, { alerts }, { approvals }] = await Promise.all([
+  const [{ tasks }, { alerts }, { approvals }, money] = await Promise.all([
     dead ? NO_TASKS : hub.call('task.list', { state: 'running', limit: 5 }, quick).catch(() => NO_TASKS),
     dead ? NO_ALERTS : hub.call('alert.list', {}, quick).catch(() => NO_ALERTS),
     dead ? NO_QUESTIONS : hub.call('approval.list', {}, quick).catch(() => NO_QUESTIONS),
+    dead ? null : hub.call('budget.show', {}, quick).catch(() => null),
   ])
   const view: StatusView = {
     home,
@@ -296,6 +302,7 @@ export const status: Run = async ({ hub, watchdog, home, json, terminal }) => {
     watchdogProblem: dog instanceof Error ? dog.message : null,
     running: tasks,
     alerts,
+    money,
     questions: [...approvals].reverse(),
     left: await leftOf(home, dead ? null : health),
   }

@@ -4,7 +4,7 @@ import path from 'node:path'
 import { parseDocument } from 'yaml'
 import type { AccountView, CallView } from '../../../protocol/budget.ts'
 import { firstOf, judgeYaml } from '../../../protocol/judging.ts'
-import { dollarsText, microOfArgument } from '../../../protocol/money.ts'
+import { microOfArgument } from '../../../protocol/money.ts'
 import { HOME_PRICES, homePricesShape } from '../../../protocol/prices.ts'
 import type { Answered } from '../../answers.ts'
 import { EXIT, Problem, toProblem, usage } from '../../problem.ts'
@@ -12,6 +12,7 @@ import { type Context, given, type Run, typed, wholeOption } from '../context.ts
 import { writeWhole } from '../home-files.ts'
 import { shortId } from '../ids.ts'
 import { columns, type Paint } from '../text.ts'
+import { nearestText, pauseText, usd } from './words.ts'
 
 /** @throws Problem usage, naming what it is for */
 function amountOf(text: string, what: string): number {
@@ -19,7 +20,6 @@ function amountOf(text: string, what: string): number {
   if (micro === undefined) throw usage(`${what}: ${JSON.stringify(text)} is no amount of US dollars; write 2 or 0.25`)
   return micro
 }
-const usd = (micro: number): string => `${dollarsText(micro)} USD`
 
 const SCOPES: Readonly<Record<AccountView['scope'], string>> = {
   day: 'this hub, in the day',
@@ -62,13 +62,12 @@ export const budgetShow: Run = async ({ hub, json, terminal }, _, options) => {
     terminal.json(answer)
     return EXIT.done
   }
-  const { accounts, calls, pauses, waiting } = answer
+  const { accounts, calls, pauses, waiting, nearest } = answer
   terminal.out(accountRows(accounts, terminal.paint))
   if (calls.length > 0) terminal.out(callRows(calls, terminal.paint))
-  for (const { upstream, untilMs, why } of pauses)
-    terminal.out(
-      `the quota of ${upstream} is used up (${why}); it is looked at again at ${new Date(untilMs).toISOString()}`,
-    )
+  // An earlier hub says none.
+  if (nearest) terminal.out(`nearest: ${nearestText(nearest)}`)
+  for (const pause of pauses) terminal.out(`the quota of ${pauseText(pause, Date.now())}`)
   if (waiting > 0) terminal.out(`${waiting} calls wait for money that others have reserved`)
   return EXIT.done
 }

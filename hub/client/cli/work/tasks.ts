@@ -1,9 +1,11 @@
 /** `hub task ...`: lists, shows, cancels, retries and releases tasks, and says how one ended. */
+import type { TaskMoney } from '../../../protocol/budget.ts'
 import type { AttemptView, TaskView } from '../../answers.ts'
 import { unwrittenOf } from '../../connection.ts'
 import { EXIT, toProblem, usage } from '../../problem.ts'
 import { type Context, given, pageOf, type Run, showList, stopped, typed } from '../context.ts'
 import { shortDigest, shortId } from '../ids.ts'
+import { costRows } from '../money/words.ts'
 import {
   type Cell,
   clean,
@@ -87,8 +89,8 @@ export const taskTable = (tasks: readonly TaskView[], nowMs: number, paint: Pain
 /** `failed: why`: the first line of a task that did not succeed. */
 export const failureLine = (task: TaskView): string => `${task.state.replace('_', ' ')}: ${reasonText(task)}`
 
-/** One task in full: why it failed first, its value last, as JSON or, if it is text, as text. */
-export function taskText(task: TaskView, nowMs: number, paint: Paint): string {
+/** One task in full, with what it cost: why it failed first, its value last, as JSON or, if it is text, as text. */
+export function taskText(task: TaskView, nowMs: number, paint: Paint, money?: TaskMoney | null): string {
   const first = reasonText(task) === '' ? '' : `${paint('red', clean(failureLine(task)))}\n\n`
   const rows: [string, Cell][] = [
     ['task', task.id],
@@ -106,6 +108,7 @@ export function taskText(task: TaskView, nowMs: number, paint: Paint): string {
   if (task.session !== null) rows.push(['session', task.session])
   if (first === '' && progressText(task) !== '')
     rows.push([task.state === 'queued' ? 'waits' : 'doing', progressText(task)])
+  if (money) rows.push(...costRows(money))
   for (const artifact of task.artifacts) {
     rows.push(['artifact', `${artifact.name}  ${sizeText(artifact.size)}  ${shortDigest(artifact.sha256)}`])
   }
@@ -153,7 +156,7 @@ export const show: Run = async ({ hub, json, terminal }, [id = '']) => {
   const answer = await hub.call('task.show', { id }, { own: true })
   if (json) terminal.json(answer)
   else {
-    terminal.out(taskText(answer.task, Date.now(), terminal.paint))
+    terminal.out(taskText(answer.task, Date.now(), terminal.paint, answer.money))
     if (answer.attempts.length > 0) terminal.out(`\n${attemptTable(answer.attempts, Date.now(), terminal.paint)}`)
   }
   return EXIT.done

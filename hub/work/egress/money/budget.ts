@@ -16,10 +16,11 @@ import { newUuid, type Random } from '../../../base/random.ts'
 import { assertGrant, type Grant } from '../../../guard/grant.ts'
 import type { BudgetSettings, Limited, RowBudget } from '../../../protocol/budget.ts'
 import { dollarsText } from '../../../protocol/money.ts'
-import { type Account, type AccountRef, type Accounts, moveAccounts, type Payer, refsOf } from './accounts.ts'
+import { type AccountRef, type Accounts, moveAccounts, type Payer, refsOf } from './accounts.ts'
 import { type Asked, type Bound, boundOf, canCount, withoutInput } from './bounds.ts'
 import type { Tokens } from './cost.ts'
 import { type Days, SLOT_MS, SLOTS_OF_AN_HOUR, slotOf } from './days.ts'
+import { hourOf } from './hours.ts'
 import {
   ALL_USED,
   type Crossing,
@@ -117,25 +118,17 @@ export interface BudgetParts {
   rowOf: (agent: string) => RowBudget | undefined
   /** The agent of the task at the root of a tree. */
   agentOf: (root: string) => string | null
+  /** Hears of each call that was settled, in its transaction. */
+  onSettled: (row: ReservationRow) => void
 }
 
 /** An account with limits, its row in the table, and what is in it. */
 type Held = Standing & { ref: AccountRef | undefined }
 
 export function createBudget(parts: BudgetParts): Budget {
-  const { settings, reservations, accounts, prices, days, random, rowOf, agentOf } = parts
+  const { settings, reservations, accounts, prices, days, random, rowOf, agentOf, onSettled } = parts
 
   const today = (): string => days.now(() => accounts.list('day', '', 1)[0]?.key)
-
-  /** The last hour of an agent, in one. */
-  function hourOf(agent: string, slot: number): Standing['account'] {
-    const slots = accounts.slots(agent, slot - SLOTS_OF_AN_HOUR + 1, slot)
-    const sum = (of: (account: Account) => number) => slots.reduce((all, each) => all + of(each), 0)
-    return {
-      ...{ spentUsd: 0, heldUsd: 0, calls: 0, input: sum(({ input }) => input), output: sum(({ output }) => output) },
-      ...{ heldInput: sum(({ heldInput }) => heldInput), heldOutput: sum(({ heldOutput }) => heldOutput) },
-    }
-  }
 
   /** Every account that has limits for this call. `isOfTree`: of the tree its own limit, which the row of a descendant does not lower. */
   function standingsOf(call: Pick<MeteredCall, keyof Payer | 'rootAgent'>, isOfTree = false): Held[] {
@@ -161,7 +154,7 @@ export function createBudget(parts: BudgetParts): Budget {
         scope: 'hour',
         key: `hour ${call.agent}`,
         limits: limits('hour'),
-        account: hourOf(call.agent, slot),
+        account: hourOf(accounts, call.agent, slot),
         ref: undefined,
       },
     ]
@@ -252,6 +245,7 @@ export function createBudget(parts: BudgetParts): Budget {
     }
     moveAccounts(accounts, row, change, atMs)
     const settled = { ...row, ...settlement }
+    onSettled(settled)
     return { ...told(settled), odd, isAbove, crossings: crossingsOf(row, atMs) }
   }
   function told({ id, state, usd, reservedUsd, model, input, wholeInput: whole, output, why }: ReservationRow) {

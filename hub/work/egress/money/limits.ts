@@ -6,11 +6,17 @@
  * L3. A tree has the limit of the agent at its root. The row of a descendant can only lower it, for that descendant's own calls.
  * L4. Where nothing costs money, limits on money do not count; those on tokens and calls do.
  */
-import type { BudgetLowBody, BudgetSettings, Limited, RowBudget } from '../../../protocol/budget.ts'
+import {
+  type BudgetLowBody,
+  type BudgetSettings,
+  type Limited,
+  MEASURES,
+  type Measure,
+  type RowBudget,
+} from '../../../protocol/budget.ts'
 import { dollarsText } from '../../../protocol/money.ts'
 import type { Account } from './accounts.ts'
 
-export type Measure = 'usd' | 'tokens' | 'calls' | 'input' | 'output'
 export type Limits = Readonly<Partial<Record<Measure, number | undefined>>>
 
 /** What a call takes at worst. */
@@ -35,9 +41,7 @@ export type Judged =
   | { kind: 'wait'; lacking: readonly string[] }
   | { kind: 'exceeded'; scope: Limited; measure: Measure; limit: number; used: number; need: number }
 
-const MEASURES: readonly Measure[] = ['usd', 'tokens', 'calls', 'input', 'output']
-
-function spentOf({ account }: Standing, measure: Measure): { used: number; held: number } {
+function spentOf({ account }: Pick<Standing, 'account'>, measure: Measure): { used: number; held: number } {
   const { spentUsd, heldUsd, input, heldInput, output, heldOutput, calls } = account
   if (measure === 'usd') return { used: spentUsd, held: heldUsd }
   if (measure === 'input') return { used: input, held: heldInput }
@@ -67,6 +71,22 @@ export function judgeNeed(need: Need, standings: readonly Standing[], isFree: bo
       if (used + held + each[measure] > limit) lacking.add(standing.key)
     }
   return lacking.size === 0 ? { kind: 'fits' } : { kind: 'wait', lacking: [...lacking] }
+}
+
+/** The limit of which the largest part is spent; a limit of nothing is none to come near. Undefined if nothing is spent. Pure. */
+export function nearestOf<Of extends Pick<Standing, 'limits' | 'account'>>(
+  standings: readonly Of[],
+): { of: Of; measure: Measure; used: number; limit: number } | undefined {
+  let found: { of: Of; measure: Measure; used: number; limit: number } | undefined
+  for (const of of standings)
+    for (const measure of MEASURES) {
+      const limit = of.limits[measure] ?? 0
+      const { used } = spentOf(of, measure)
+      if (limit === 0 || used === 0) continue
+      if (found === undefined || BigInt(used) * BigInt(found.limit) > BigInt(found.used) * BigInt(limit))
+        found = { of, measure, used, limit }
+    }
+  return found
 }
 
 const least = (...figures: readonly (number | undefined)[]): number | undefined => {

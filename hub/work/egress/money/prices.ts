@@ -34,6 +34,8 @@ export interface Prices {
   find(upstream: string, model: string): Price | undefined
   /** As `find`; throws `model_unknown` with the key to set and the nearest names. */
   require(upstream: string, model: string): Price
+  /** `fault`: what is wrong with a file, with its line; null if nothing is. `dated`: the day of the shipped prices. */
+  state(): { fault: string | null; dated: string | null }
 }
 
 type Models = Readonly<Record<string, ModelPrice>>
@@ -98,6 +100,14 @@ export function createPrices(options: { home: string; shippedFolder: string }): 
 
   return {
     find,
+    state() {
+      try {
+        return { fault: null, dated: current().shipped.dated }
+      } catch (thrown) {
+        if (!(thrown instanceof HubError)) throw thrown
+        return { fault: thrown.message, dated: null }
+      }
+    },
     require(upstream, model) {
       const price = find(upstream, model)
       if (price !== undefined) return price

@@ -45,6 +45,7 @@ async function scene(clock: FakeClock | undefined = undefined) {
   const ending = new AbortController()
   const time = clock ?? createSystemClock()
   const line = createLines({
+    refused: () => undefined,
     clock: time,
     standing: createStanding(time, { most: () => 3, before: () => ({ inARow: 0, agoMs: 0 }) }),
     gate: {

@@ -45,6 +45,49 @@ it('a question stands in status and in the answer to a heartbeat, with the words
   expect(beat).toMatch(/\nsolo asks: Shall I\\u001b\[2J\?\nanswer it: `hub approve .*` or `hub reject /)
 })
 
+const day = {
+  ...{ scope: 'day', key: '2026-12-01', spentUsd: 8_500_000, estimatedUsd: 20_000, heldUsd: 300_000 },
+  ...{ limitUsd: 10_000_000, input: 9, output: 9, calls: 41 },
+}
+const budget = {
+  ...{ declared: ['anthropic'], day: '2026-12-01', accounts: [day], calls: [], waiting: 2 },
+  pauses: [{ upstream: 'anthropic', untilMs: Date.now() + 1_210_000, sinceMs: 1, why: 'insufficient_quota\x1b[2J' }],
+  hours: [{ agent: 'lead', input: 500_000, inputLimit: 500_000, output: 80, outputLimit: 100_000 }],
+  nearest: { scope: 'tree', key: TASK_ID, measure: 'usd', used: 1_600_000, limit: 2_000_000 },
+}
+it('S2-30: status says what was spent today of its limit, what is nearest to its end, and which upstream waits until when; --json holds all of it', async () => {
+  at.hub.on('GET /v1/health', () => ({ body: modeView() }))
+  at.hub.on('GET /v1/budget', () => ({ body: budget }))
+  const { stdout } = await at.run(['status'])
+  expect(stdout).toMatch(
+    /^money +8\.50 of 10\.00 USD today, 0\.02 USD of it estimated, 0\.30 USD reserved, 41 calls, 2 calls wait for what is reserved$/m,
+  )
+  expect(stdout).toMatch(new RegExp(`^ +nearest: tree of ${TASK_ID.slice(-8)}, 1\\.60 of 2\\.00 USD$`, 'm'))
+  expect(stdout).toMatch(/^tokens +lead: 500000 of 500000 sent, 80 of 100000 received within an hour$/m)
+  expect(stdout).toMatch(
+    /^quota +anthropic is used up \(insufficient_quota\\u001b\[2J\); it is looked at again .*\(in 20 m( \d+ s)?\): `hub upstream list`$/m,
+  )
+  expect(JSON.parse((await at.run(['status', '--json'])).stdout).money).toEqual(budget)
+})
+
+it('status says nothing of money where no upstream is declared, or where the hub cannot say', async () => {
+  at.hub.on('GET /v1/health', () => ({ body: modeView() }))
+  const before = (await at.run(['status'])).stdout
+  at.hub.on('GET /v1/budget', () => ({ body: { ...budget, declared: [] } }))
+  expect((await at.run(['status'])).stdout.replace(/up .*/, '')).toBe(before.replace(/up .*/, ''))
+  expect(before).not.toMatch(/money|tokens|quota/)
+})
+
+it('whether a task may spend more is named as such in what to do next', async () => {
+  const asked = {
+    ...{ id: TASK_ID, kind: 'budget', agent: 'lead', operation: null, resource: null, principal: 'hub:egress' },
+    ...{ task: TASK_ID, question: 'May it spend 0.02 more?', askedAtMs: 1 },
+  }
+  at.hub.on('GET /v1/health', () => ({ body: modeView() }))
+  at.hub.on('GET /v1/approvals', () => ({ body: { approvals: [asked] } }))
+  expect((await at.run(['status'])).stdout).toMatch(/^next +answer whether a task may spend more: `hub approve /m)
+})
+
 it.each([
   ['shutdown', 'operator:1000', 'shut down by you'],
   ['down', 'device:phone', 'taken down by device phone'],

@@ -45,6 +45,9 @@ const view = {
   ],
   pauses: [{ upstream: 'openai', untilMs: Date.UTC(2026, 11, 1, 3), sinceMs: 1, why: 'insufficient_quota' }],
   waiting: 2,
+  declared: ['anthropic', 'openai'],
+  hours: [],
+  nearest: { scope: 'tree', key: TASK_ID, measure: 'usd', used: 1_600_000, limit: 2_000_000 },
 }
 
 describe('hub budget', () => {
@@ -66,9 +69,8 @@ describe('hub budget', () => {
     ])
     expect(lines[2]).toEqual(['agent, in the day', 'lead', '1.2345 USD', '-', '0.00009 USD', '-', '1', '2', '1'])
     expect(stdout).toMatch(/claude-haiku-4-5 +estimated +0\.00753 USD/)
-    expect(stdout).toContain(
-      'the quota of openai is used up (insufficient_quota); it is looked at again at 2026-12-01T03:00:00.000Z',
-    )
+    expect(stdout).toContain('the quota of openai is used up (insufficient_quota); it is looked at again ')
+    expect(stdout).toContain(`\nnearest: tree of ${TASK_ID.slice(-8)}, 1.60 of 2.00 USD\n`)
     expect(stdout).toContain('2 calls wait for money that others have reserved')
     expect(stdout).not.toContain('\u001b')
     expect(JSON.parse((await at.run(['budget', 'show', '--json'])).stdout)).toEqual(view)

@@ -53,6 +53,25 @@ it('task logs --follow goes on with what is new, each line once, until the task 
   ])
 })
 
+it('S2-30: task show says what it cost alone and with its tree, what is only estimated, and the limit', async () => {
+  const account = {
+    ...{ scope: 'task', key: TASK_ID, spentUsd: 7530, estimatedUsd: 7530, heldUsd: 0 },
+    ...{ limitUsd: null, input: 2024, output: 1000, calls: 1 },
+  }
+  const tree = { ...account, scope: 'tree', spentUsd: 1_600_000, heldUsd: 5000, limitUsd: 2_000_000, calls: 12 }
+  const body = { task: taskView({}), attempts: [], money: { task: account, tree } }
+  at.hub.on('GET /v1/tasks/:id', () => ({ body }))
+  const { stdout } = await at.run(['task', 'show', TASK_ID])
+  expect(stdout).toMatch(/^cost +0\.00753 USD, 0\.00753 USD of it estimated, 1 call, 2024 tokens sent, 1000 received$/m)
+  expect(stdout).toMatch(
+    /^its tree +1\.60 of 2\.00 USD, 0\.00753 USD of it estimated, 0\.005 USD reserved, 12 calls, 2024 tokens sent, 1000 received$/m,
+  )
+  for (const money of [null, undefined]) {
+    at.hub.on('GET /v1/tasks/:id', () => ({ body: { ...body, money } }))
+    expect((await at.run(['task', 'show', TASK_ID])).stdout).not.toMatch(/cost|tree/)
+  }
+})
+
 it('task show and the list say why a queued task cannot start', async () => {
   const task = taskView({ agent: null, needs: ['read'], waitsFor: 'no agent that may take it offers read now' })
   at.hub.on('GET /v1/tasks/:id', () => ({ body: { task, attempts: [] } }))
