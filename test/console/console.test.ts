@@ -326,6 +326,9 @@ describe.skipIf(BROWSER === undefined)('the console in a browser (needs chromium
         expect(await opened.count()).toBe(1)
         const text = (await opened.textContent()) ?? ''
         for (const part of ['"rows": 12', 'report.md', '11 B', 'It logged nothing.']) expect(text).toContain(part)
+        // Nothing is declared outside, so nothing is said of money.
+        expect(text).not.toContain('its tree')
+        expect(await heading(w.page, 'Money today').count()).toBe(0)
         await picture(w.page, 'console-task-succeeded')
         expect(await sidewaysPx(w.page)).toBeLessThanOrEqual(0)
         expect(await w.page.evaluate('globalThis.owned')).toBeUndefined()

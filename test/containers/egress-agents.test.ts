@@ -7,6 +7,7 @@ import { request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { dollarsText } from '../../hub/protocol/money.ts'
 import { createCanary, shownForms } from '../support/canary-key.ts'
 import { type ContainerHome, hasEnded, resultOf, type Session, type Task, until } from '../support/container-home.ts'
 import { ENGINE_SOCKET } from '../support/engine-socket.ts'
@@ -299,7 +300,7 @@ test('E14: outside, the key is in no log, record, database, export, backup or wo
   expect((await home.hub('status')).stdout).toMatch(/secret_leaving:anthropic[\s\S]*secret_leaving:openai/)
 })
 
-test('E8: a budget of one cent stops a tree of three before the cent is passed, and the agent, `hub budget show` and the log say so', async () => {
+test('E8: a budget of one cent stops a tree of three before the cent is passed, and the agent, `hub task show`, an alert, `hub status` and the log say so', async () => {
   const before = new Map(
     [LEAD, SECOND, THIRD].map(({ model }) => [model, pricedByHand(models.told.get(model) as never)]),
   )
@@ -325,6 +326,14 @@ test('E8: a budget of one cent stops a tree of three before the cent is passed, 
   // The agent that was stopped, those above it, the log.
   expect(words.join()).toMatch(/budget_exceeded: money of this task and everything below it: the limit is 0\.01 USD/)
   expect((await home.hub('budget', 'show', '--task', task.id)).stdout).toMatch(/0\.01 USD/)
+  // The operator: an alert, the screen and the task, with what the model server counted.
+  const { alerts } = await home.json<{ alerts: { cause: string }[] }>('alert', 'list')
+  expect(alerts.map(({ cause }) => cause)).toContain(`budget_low:${task.id}:100`)
+  const spent = dollarsText(told)
+  expect((await home.hub('task', 'show', task.id)).stdout).toMatch(
+    new RegExp(`^its tree +${spent} of 0\\.01 USD, `, 'm'),
+  )
+  expect((await home.hub('status')).stdout).toMatch(/^money +\d+\.\d+ of 10\.00 USD today.*, \d+ calls/m)
   const refused = await home.json<{ action: string; reason: string }[]>('audit', 'list', '--outcome', 'refused')
   expect(refused.filter(({ reason }) => /^budget_exceeded: money/.test(reason)).length).toBeGreaterThan(0)
 })

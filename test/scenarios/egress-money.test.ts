@@ -231,3 +231,92 @@ test('S2-30: at four fifths of its money a person is asked whether a tree may sp
     detail: expect.stringContaining(`hub task retry ${task.slice(-8)}`),
   })
 })
+
+test('E8: one cent stops a tree of three before it is passed, and says so to the agents, the operator, status, the console and the log', async () => {
+  const port = await freePort()
+  // 2500 millionths a call, and 4100 at worst.
+  await using server = await startModelServer(() => ({ text: 'x', usage: { input: 0, output: 500 } }))
+  const reaching = (delegate: string[]) => ({
+    ...{ script: puppet, card: { may: { egress: ['anthropic'], delegate } } },
+    policy: { egress: ['anthropic'], delegate },
+  })
+  const row = reaching(['second', 'third'])
+  await using h = await createHarness({
+    agents: {
+      lead: { ...row, policy: { ...row.policy, budget: { tree: { usd: '0.01 USD' } } } },
+      ...{ second: reaching(['third']), third: reaching([]) },
+    },
+    config: { http: { port }, upstreams: declared(server.url) },
+  })
+  writeKey(h.home)
+  const [lead] = await h.bring('lead')
+  const all = [lead]
+  for (const name of ['second', 'third']) {
+    await h.pumped((all.at(-1) as TestAgent).send({ kind: 'delegate', body: { agent: name } }))
+    await h.until(() => h.started.find(({ agent }) => agent === name)?.token, `${name} joins`)
+    all.push(h.started.find(({ agent }) => agent === name) as TestAgent)
+  }
+  const root = lead.joined?.task.task ?? ''
+  const third = all[2]?.joined?.task.task ?? ''
+  const told: { status: number; text: string }[] = []
+  for (const agent of [...all, ...all])
+    told.push(await h.pumped(call(h, agent, { max_tokens: 500, temperature: told.length / 100 }).done))
+  await h.until(async () => (await tree(h, root))?.heldUsd === 0, 'all is settled')
+  expect(told.map(({ status }) => status)).toEqual([200, 200, 200, 402, 402, 402])
+  expect(await tree(h, root)).toMatchObject({ spentUsd: 3 * 2500, limitUsd: 10_000 })
+  expect(server.came).toHaveLength(3)
+  // The agent whose call it was: in the provider's own form. Every agent of the tree: by mail, each mark once.
+  expect(JSON.parse(told[3]?.text ?? '')).toMatchObject({
+    type: 'error',
+    error: {
+      type: 'billing_error',
+      message: expect.stringMatching(
+        /^budget_exceeded: money of this task and everything below it: the limit is 0\.01 USD, 0\.0075 USD are used/,
+      ),
+    },
+  })
+  for (const agent of all) {
+    const mail = (await h.pumped(agent.receive(0))) as never as { type: string; body: object }[]
+    expect(mail.filter(({ type }) => type === 'budget.low').map(({ body }) => body)).toMatchObject([
+      { of: 'tree', mark: 50, limitUsd: 10_000, spentUsd: 5000 },
+      { of: 'tree', mark: 100, limitUsd: 10_000, spentUsd: 7500 },
+    ])
+  }
+  // The operator.
+  const { alerts } = (await h.operator('GET', '/v1/alerts')).body as { alerts: { cause: string; text: string }[] }
+  expect(alerts.find(({ cause }) => cause === `budget_low:${root}:100`)?.text).toContain(
+    `Task ${root} and everything below it: what is left of 0.01 USD is too little for the next call, and it was refused`,
+  )
+  // What `hub status` and `hub task show` read, and the console by its own right to look.
+  const link = String((await h.operator('POST', '/v1/console', { rights: ['view'] })).body.url)
+  const origin = `http://127.0.0.1:${port}`
+  const joined = await h.pumped(
+    send(port, {
+      ...{ method: 'POST', path: '/console/session', body: JSON.stringify({ code: link.split('#')[1] }) },
+      headers: { host: new URL(origin).host, origin, 'content-type': 'application/json' },
+    }),
+  )
+  const secret = String((JSON.parse(joined.text) as { secret: string }).secret)
+  const seen = async (path: string) => {
+    const own = (await h.operator('GET', path)).body
+    const { status, text } = await h.pumped(send(port, { path, headers: { authorization: `Bearer ${secret}` } }))
+    expect({ status, body: JSON.parse(text) }, path).toEqual({ status: 200, body: own })
+    return own
+  }
+  expect(await seen('/v1/budget')).toMatchObject({
+    ...{ declared: ['anthropic'], accounts: [{ scope: 'day', spentUsd: 7500, calls: 3 }, {}, {}, {}], waiting: 0 },
+    nearest: { scope: 'tree', key: root, measure: 'usd', used: 7500, limit: 10_000 },
+  })
+  expect((await seen(`/v1/tasks/${third}`)).money).toMatchObject({
+    task: { spentUsd: 2500, calls: 1, limitUsd: null },
+    tree: { key: root, spentUsd: 7500, calls: 3, limitUsd: 10_000 },
+  })
+  // The log.
+  const records = h.audit()
+  expect(
+    records.filter(({ outcome, reason }) => outcome === 'refused' && /^budget_exceeded: money/.test(reason ?? '')),
+  ).toHaveLength(3)
+  expect(records.map(({ effect }) => effect ?? '')).toContainEqual(
+    expect.stringMatching(/^a call was refused: 100 % of tree \(0\.01 USD\) is used/),
+  )
+})

@@ -170,7 +170,7 @@ test('S0-12: money, calls, tokens, quotas and what goes outward are counted; a m
   expect(before.get('hub_money_day_limit_micro_usd')).toBe(3_000_000)
   expect(before.get('hub_upstream_paused{upstream="anthropic"}')).toBe(0)
   const statuses: number[] = []
-  const ask = async (more: object, path?: string) =>
+  const ask = async (more: Record<string, unknown>, path?: string) =>
     statuses.push((await h.pumped(callModel(h, alice, more, path).done)).status)
   await ask({})
   await ask({ model: 'never-seen-model' })

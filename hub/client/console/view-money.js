@@ -45,8 +45,7 @@ function spentWords({ spentUsd, limitUsd, estimatedUsd, heldUsd }) {
 
 /** @param {{ account: Cost['task'] }} props */
 export const Spent = ({ account }) => html`
-  <span class=${toneOf(account.spentUsd, account.limitUsd)}>${spentWords(account)}</span>
-  <span class="soft">${account.calls} ${account.calls === 1 ? 'call' : 'calls'}, ${account.input} tokens sent, ${account.output} received</span>`
+  <span class=${toneOf(account.spentUsd, account.limitUsd)}>${spentWords(account)}</span><span class="soft">, ${account.calls} ${account.calls === 1 ? 'call' : 'calls'}, ${account.input} tokens sent, ${account.output} received</span>`
 
 /** Nothing while no upstream is declared. @param {{ model: Model }} props */
 export function Money({ model }) {

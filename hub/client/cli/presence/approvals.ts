@@ -30,14 +30,18 @@ const table = (rows: readonly ApprovalView[], nowMs: number, paint: Paint): stri
   columns(
     ['ID', 'STATE', 'WHO', 'ASKED', 'WAITS', 'WHAT', 'ANSWER'],
     rows.map((row) => {
-      const { id, state, askedAtMs, leftMs, answer } = row
+      const { id, state, askedAtMs, leftMs, answer, onTimeout } = row
       const { who, what } = askedWords(row)
       return [
         shortId(id),
         { text: stateText(row), style: state === 'asked' ? 'yellow' : 'dim' },
         who,
         instantText(askedAtMs, nowMs),
-        typeof leftMs === 'number' ? spanText(leftMs) : '',
+        typeof leftMs === 'number'
+          ? onTimeout === 'defer'
+            ? `reminder in ${spanText(leftMs)}`
+            : spanText(leftMs)
+          : '',
         inOneLine(what),
         inOneLine(answer),
       ]
@@ -79,7 +83,12 @@ function approvalText(approval: ApprovalView, nowMs: number, paint: Paint): stri
     ['asked', `${whenText(approval.askedAtMs, nowMs)} by ${approval.principal}`],
   ]
   if (leftMs !== null)
-    rows.push(['waits', `${spanText(leftMs)} more, while the hub may start work; ${SILENCE[approval.onTimeout]}`])
+    rows.push([
+      'waits',
+      approval.onTimeout === 'defer'
+        ? `it goes on waiting; the next reminder comes after ${spanText(leftMs)} in which the hub may start work, 30 at most`
+        : `${spanText(leftMs)} more, while the hub may start work; ${SILENCE[approval.onTimeout]}`,
+    ])
   if (answeredBy !== null) rows.push(['answer', `${answer === '' ? 'without a word' : answer}, by ${answeredBy}`])
   if (usedAtMs !== null) rows.push(['used', whenText(usedAtMs, nowMs)])
   rows.push(['can do', `${tier}: ${TIER_WORDS[tier]}`])
