@@ -139,7 +139,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
   const { engine } = work.containment
   const metrics = createMetricsDoor(force.now().metrics, {
     ...{ clock, log, healthz },
-    text: createMetrics({ version, clock, guard, work, egress: () => entrances.egressMeters }),
+    text: createMetrics({ version, clock, guard, work, egress: egressMeters }),
   })
   const entrances: Entrances = createEntrances(
     joined({ home, instance, version, watchdogKey, hooks, environment, isWorking }, rings.edge),
@@ -211,6 +211,10 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
       )
   }
 
+  /** Asked once the hub is built. */
+  function egressMeters() {
+    return entrances.egressMeters
+  }
   /** Asked once the hub is built. */
   function healthz() {
     return entrances.healthz()

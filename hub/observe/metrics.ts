@@ -2,11 +2,8 @@
  * The text of the hub's metrics (S0-12): `table.ts` says what each means, and `readings.ts` reads them. The rings only count
  * (`hub/base/meters.ts`); here, when somebody asks, their numbers are put into words by prom-client, which is loaded with the first question.
  *
- * Q1. A label never holds what an agent or a stranger chose: names of agents are those of loaded cards with a session, at most as many as
- *     there are places for sessions; names of channels are those of hub.yaml; all others are words of the hub's own tables.
- * Q2. A text is made at most once a second. Whoever asks meanwhile gets the last one, so questions cost the hub nothing, however many come.
- * Q3. What cannot be read, such as rows of a database that fails, is left out. A figure is never made up.
- * Q4. Only OpenMetrics can hold exemplars: a time of a histogram with the ids of the step in which it was measured. There is one for each
+ * Q1. A text is made at most once a second. Whoever asks meanwhile gets the last one, so questions cost the hub nothing, however many come.
+ * Q2. Only OpenMetrics can hold exemplars: a time of a histogram with the ids of the step in which it was measured. There is one for each
  *     bucket where traces are kept. The plain text never changes for that.
  */
 import type { Metric, RegistryContentType } from 'prom-client'
@@ -95,7 +92,7 @@ export interface MetricsText {
 
 const MADE_FOR_MS = 1000
 
-/** Answers what makes the text in one format (Q2). It throws what the library throws; one that could not be loaded is loaded again for the next text. */
+/** Answers what makes the text in one format (Q1). It throws what the library throws; one that could not be loaded is loaded again for the next text. */
 function createText(format: Format, parts: MetricsParts, load: typeof loadRegistry): () => Promise<MetricsText> {
   const startedMs = parts.clock.wallMs()
   let writer: ReturnType<typeof loadWriter> | undefined

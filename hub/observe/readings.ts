@@ -1,4 +1,11 @@
-/** Reads every metric of the table from where it is counted; Q1 and Q3 of `metrics.ts` hold here. */
+/**
+ * Reads every metric of the table from where it is counted.
+ *
+ * Q1. A label never holds what an agent or a stranger chose: names of agents are those of loaded cards with a session, at most as many as
+ *     there are places for sessions; names of channels and upstreams are those of hub.yaml, and of models those with a price; all others are
+ *     words of the hub's own tables.
+ * Q2. What cannot be read, such as rows of a database that fails, is left out. A figure is never made up.
+ */
 import type { Clock } from '../base/clock.ts'
 import type { Spread } from '../base/meters.ts'
 import type { EgressMeters } from '../edge/egress/records.ts'
@@ -26,7 +33,7 @@ export interface MetricsParts {
   egress: () => EgressMeters
 }
 
-/** What reads the rows of a database that may fail (Q3). */
+/** What reads the rows of a database that may fail (Q2). */
 function readable<Found>(read: () => readonly Found[]): readonly Found[] {
   try {
     return read()

@@ -3,7 +3,7 @@
  * `views.ts` this is loaded by tests and by the script that makes the reference pages, and by no process of the hub.
  */
 import { z } from 'zod'
-import { budgetRaisedShape, budgetSettledShape, budgetViewShape, taskMoneyShape } from './budget.ts'
+import { BUDGET_ANSWERS, taskMoneyShape } from './budget.ts'
 import { dataClassShape } from './data-class.ts'
 import { driverShape } from './drivers.ts'
 import { UPSTREAM_ANSWERS } from './egress/upstream-views.ts'
@@ -115,13 +115,7 @@ export const ANSWERS = {
   'task.list': row('Tasks, newest first.', z.strictObject({ tasks: z.array(taskShape), next })),
   'task.show': row(
     'One task, with every attempt at it.',
-    z.strictObject({
-      task: taskShape,
-      attempts: z.array(attemptShape),
-      money: taskMoneyShape
-        .nullable()
-        .describe('what it and its tree cost so far; null where nothing is declared outside and nothing was called'),
-    }),
+    z.strictObject({ task: taskShape, attempts: z.array(attemptShape), money: taskMoneyShape }),
   ),
   'task.cancel': row('Ends a task and its session.', stop({ task: taskShape })),
   'task.retry': row('Submits an ended task again, as a new one.', task),
@@ -186,9 +180,7 @@ export const ANSWERS = {
     'Switches a flag; under some profiles only by an emergency entry.',
     z.strictObject({ flag: flagShape }),
   ),
-  'budget.show': row('What was spent, what is reserved, and the limits.', budgetViewShape),
-  'budget.raise': row('Gives the tree of a task more money.', budgetRaisedShape),
-  'budget.settle': row('Says what a metered call cost.', budgetSettledShape),
+  ...BUDGET_ANSWERS,
   ...UPSTREAM_ANSWERS,
   'keys.list': row('The keys that sign and verify tokens.', z.strictObject({ keys: z.array(keyShape) })),
   'keys.rotate': row('Makes a new key for tokens.', z.strictObject({ keys: z.array(keyShape) })),

@@ -188,7 +188,7 @@ const nearestShape = z.strictObject({
   limit: z.int(),
 })
 export type Nearest = z.output<typeof nearestShape>
-export const budgetViewShape = z.strictObject({
+const budgetViewShape = z.strictObject({
   declared: z.array(z.string()).describe('upstreams of hub.yaml; without one nothing costs money'),
   day: z.string().describe('today, or the day that was asked for'),
   accounts: z.array(accountShape),
@@ -206,10 +206,21 @@ export const budgetViewShape = z.strictObject({
 })
 export type BudgetView = z.output<typeof budgetViewShape>
 /** What one task cost, as `task.show` answers it. */
-export const taskMoneyShape = z.strictObject({
-  task: accountShape.describe('it alone'),
-  tree: accountShape.describe('its whole tree: the task at the top and everything below that, with the limit'),
-})
-export type TaskMoney = z.output<typeof taskMoneyShape>
-export const budgetRaisedShape = z.strictObject({ root: z.string(), raisedUsd: micro, limitUsd: micro })
-export const budgetSettledShape = z.strictObject({ call: callShape })
+export const taskMoneyShape = z
+  .strictObject({
+    task: accountShape.describe('it alone'),
+    tree: accountShape.describe('its whole tree: the task at the top and everything below that, with the limit'),
+  })
+  .nullable()
+  .describe('what it and its tree cost so far; null where nothing is declared outside and nothing was called')
+export type TaskMoney = NonNullable<z.output<typeof taskMoneyShape>>
+
+/** Rows of the table of answers (protocol/answers.ts). */
+export const BUDGET_ANSWERS = {
+  'budget.show': { does: 'What was spent, what is reserved, and the limits.', answer: budgetViewShape },
+  'budget.raise': {
+    does: 'Gives the tree of a task more money.',
+    answer: z.strictObject({ root: z.string(), raisedUsd: micro, limitUsd: micro }),
+  },
+  'budget.settle': { does: 'Says what a metered call cost.', answer: z.strictObject({ call: callShape }) },
+}

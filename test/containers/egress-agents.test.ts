@@ -327,7 +327,7 @@ test('E8: a budget of one cent stops a tree of three before the cent is passed, 
   expect(words.join()).toMatch(/budget_exceeded: money of this task and everything below it: the limit is 0\.01 USD/)
   expect((await home.hub('budget', 'show', '--task', task.id)).stdout).toMatch(/0\.01 USD/)
   // The operator: an alert, the screen and the task, with what the model server counted.
-  const { alerts } = await home.json<{ alerts: { cause: string }[] }>('alert', 'list')
+  const alerts = await home.json<{ cause: string }[]>('alert', 'list')
   expect(alerts.map(({ cause }) => cause)).toContain(`budget_low:${task.id}:100`)
   const spent = dollarsText(told)
   expect((await home.hub('task', 'show', task.id)).stdout).toMatch(

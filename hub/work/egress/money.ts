@@ -13,24 +13,24 @@ import type { Approval } from '../../guard/operator/approval-rows.ts'
 import { hubPrincipal } from '../../guard/principal.ts'
 import type { BudgetSettings, RowBudget } from '../../protocol/budget.ts'
 import type { Upstream } from '../../protocol/egress/upstreams.ts'
-import { dollarsText, usdWritten } from '../../protocol/money.ts'
+import { dollarsText } from '../../protocol/money.ts'
 import type { BudgetRaiseRequest, BudgetSettleRequest } from '../../protocol/operations.ts'
 import type { SessionRow, TaskRows } from '../dispatch/rows.ts'
 import { createAccounts, type Payer } from './money/accounts.ts'
-import { createMoneyAsking } from './money/asking.ts'
 import { createBudget, type MeteredCall } from './money/budget.ts'
 import { createCorrections } from './money/corrections.ts'
 import { createDays } from './money/days.ts'
-import { type Crossing, limitsOf } from './money/limits.ts'
+import { limitsOf } from './money/limits.ts'
 import { createMoneyMeters } from './money/meters.ts'
 import { createPrices } from './money/prices.ts'
 import { createQuotaPauses } from './money/quota-pause.ts'
 import { createReservations } from './money/reservations.ts'
 import type { Ending } from './money/settlement.ts'
 import { callView, createShowing } from './money/showing.ts'
+import { createTelling } from './money/telling.ts'
 import { createTurns } from './money/turns.ts'
 import { createUsageReader } from './money/usage-reader.ts'
-import { createWarnings, type WarningParts } from './money/warnings.ts'
+import type { WarningParts } from './money/warnings.ts'
 
 export interface MoneyOptions {
   home: string
@@ -89,21 +89,10 @@ export function createMoney(
   const corrections = createCorrections({ settings, reservations, accounts, days, rowOf })
   const turns = createTurns(budget, clock)
   const quota = createQuotaPauses(store, days.nowMs)
-  const tell = createWarnings({ alerts, afterCommit: store.afterCommit, mail: parts.mail })
-  const asking = createMoneyAsking({ approvals: guard.approvals, corrections, agentOf })
-
-  /** Tells of marks, and asks where one is to be asked about. Answers words for the record. */
-  function warn(grant: Grant, crossings: readonly Crossing[]): string {
-    const words = crossings.flatMap((each) => {
-      tell(each)
-      const { scope, mark, limitUsd } = each
-      return [
-        `${mark === 'soft' ? 'the soft limit' : `${mark} %`} of ${scope} (${usdWritten(limitUsd)}) is used`,
-        asking.ask(grant, each),
-      ]
-    })
-    return words.filter((each) => each !== '').join('; ')
-  }
+  const { warn, settle: settleAsked } = createTelling({
+    ...{ alerts, afterCommit: store.afterCommit, mail: parts.mail },
+    ...{ approvals: guard.approvals, corrections, agentOf },
+  })
 
   const tellDamaged = (id: string) =>
     alerts.raise(
@@ -211,7 +200,7 @@ export function createMoney(
     },
     /** What follows from an answer about more money, in its transaction; words for the record. */
     settleApproval(grant: Grant, approval: Approval): string {
-      const words = asking.settle(grant, approval)
+      const words = settleAsked(grant, approval)
       if (words !== '') store.afterCommit(turns.look)
       return words
     },

@@ -21,18 +21,20 @@ interface Asked {
   moreUsd: number
 }
 
-export interface MoneyAsking {
+interface MoneyAsking {
   /** Asks, if this mark is one to ask at. Answers words for the record; empty if nothing was asked. Within the transaction of the mark. */
   ask(grant: Grant, crossing: Crossing): string
   /** What follows from an answer, in its transaction, in words for the record. Throws `limit_exceeded` if the ceiling leaves no room any more. */
   settle(grant: Grant, approval: Approval): string
 }
 
-export function createMoneyAsking(parts: {
+export interface MoneyAskingParts {
   approvals: Pick<Approvals, 'askMoney'>
   corrections: Pick<Corrections, 'raise' | 'room'>
   agentOf: (task: string) => string | null
-}): MoneyAsking {
+}
+
+export function createMoneyAsking(parts: MoneyAskingParts): MoneyAsking {
   const { approvals, corrections, agentOf } = parts
   return {
     ask(grant, { scope, mark, root, limitUsd, spentUsd }) {

@@ -21,7 +21,7 @@ interface Counted {
 
 const SERIES_MAX = 64
 /** Models without a price, and those beyond the most that are told apart. */
-export const OTHER_MODEL = 'other'
+const OTHER_MODEL = 'other'
 
 export function createMoneyMeters() {
   const byModel = new Map<string, Counted>()

@@ -138,10 +138,9 @@ function byShare(a: Shown, b: Shown): number {
   return share(b) - share(a)
 }
 
-const nearestView = ({ of, ...rest }: NonNullable<ReturnType<typeof nearestOf<Shown>>>): Nearest => ({
-  ...{ scope: of.scope, key: of.key },
-  ...rest,
-})
+function nearestView({ of, ...rest }: NonNullable<ReturnType<typeof nearestOf<Shown>>>): Nearest {
+  return { scope: of.scope, key: of.key, ...rest }
+}
 
 function hourView({ key, account, limits }: Shown): BudgetView['hours'][number] {
   const { input, output } = account
