@@ -15,7 +15,9 @@ const view = (given: Partial<UpstreamView> = {}): UpstreamView => ({
 const NO_ARCHIVES = { archives: 0, bytes: 0, bytesMax: 0, found: 0, kept: 0 }
 const fine = { fault: null, dated: '2026-12-01' }
 const rows = (upstreams: UpstreamView[], hasPrices = true) =>
-  upstreamChecks(upstreams, { open: 0, turnedAway: 0 }, 32, NO_ARCHIVES, hasPrices).filter(({ name }) => name !== 'egress')
+  upstreamChecks(upstreams, { open: 0, turnedAway: 0 }, 32, NO_ARCHIVES, hasPrices).filter(
+    ({ name }) => name !== 'egress',
+  )
 const without = (model: string) => ({ model, problem: `no price is known of the model "${model}"` })
 
 it('a fault of prices.yaml is one row, with its line, where something costs money', () => {
