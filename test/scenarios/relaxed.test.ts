@@ -92,6 +92,25 @@ test('T101, T102: card and row both say it, or no session begins; what the sessi
   expect(await graded(h, coder.session)).toMatchObject({ pass: true, relaxed: ['exec'] })
 })
 
+test('T101: rules that allow a start and say nothing of its relaxation, as earlier ones do, begin nothing', async () => {
+  const agents = { coder: { script: puppet, card: { relax: ['exec'] }, policy: { relax: ['exec'] } } }
+  await using h = await createHarness({ agents })
+  const { gate } = h.hub.guard
+  const { admit } = gate
+  gate.admit = (call, effect) =>
+    admit(call, (grant) => {
+      const { relax: _, ...narrow } = grant.narrow
+      return effect(call.operation === 'task.dispatch' ? { ...grant, narrow } : grant)
+    })
+  const task = await h.submit('coder')
+  await h.ended(task)
+  expect(h.task(task).error).toMatchObject({
+    code: 'policy_denied',
+    detail: expect.stringContaining('the rules did not grant relax exec to agent coder'),
+  })
+  expect(h.sessionsOf(task)).toEqual([])
+})
+
 test('T101: a container whose workspace runs programs though nobody granted that is found within a minute, and ends', async () => {
   await using h = await createHarness({ agents: { plain: { script: puppet } } })
   const [agent] = await h.bring('plain')
