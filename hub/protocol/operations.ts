@@ -109,6 +109,8 @@ const artifactPutShape = z.strictObject({
   name: z.string().max(1024).optional(),
   /** How far its content may be passed on; the rules see it, here and whenever it is fetched. */
   dataClass: dataClassShape.optional(),
+  /** Of a session: kept while its program works, or when it fell, and not yet its output. */
+  unfinished: z.stringbool().default(false),
 })
 /** All of one task, or the newest of every task by pages: the cursor counts those seen. */
 const artifactListShape = z.strictObject({

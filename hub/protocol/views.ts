@@ -21,6 +21,10 @@ export const artifactShape = z.strictObject({
   sha256: sha256Shape,
   size: bytes,
   dataClass: dataClassShape.optional().describe('how far it may be passed on; absent if nothing was said'),
+  unfinished: z
+    .literal(true)
+    .optional()
+    .describe('kept while its program worked or when it fell, and never confirmed by a result: it may be half of what it was to be'),
 })
 export const ownedArtifactShape = artifactShape.extend({
   task: z.string().nullable().describe('the task that left it; null for an uploaded input'),

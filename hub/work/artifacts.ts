@@ -6,6 +6,8 @@
  * A3. What is read is what was hashed (artifact-checks.ts).
  * A4. What a quarantined or revoked session stored is withheld from lists, from agents and from new tasks. People can still fetch it by
  *     asking for quarantined artifacts (S1-70).
+ * A5. What a session keeps while its program works is marked, and is never in the way of what the program stores: that replaces it, counts
+ *     without it, and a success takes the rest of it away. After any other end it stays, marked.
  */
 import { createHash } from 'node:crypto'
 import { mkdirSync, renameSync, rmSync } from 'node:fs'
@@ -31,6 +33,7 @@ export interface ArtifactView {
   sha256: string
   size: number
   dataClass?: DataClass
+  unfinished?: true
 }
 export interface WithheldArtifact extends ArtifactView {
   task: string
@@ -63,8 +66,12 @@ export interface Artifacts {
       session: string | null
       totalBytesMax: number
       dataClass: DataClass | undefined
+      /** Kept while its program works, or when it fell (A5). */
+      unfinished: boolean
     },
   ): ArtifactView
+  /** The task has succeeded: what was kept meanwhile and is not among its outputs goes. */
+  succeeded(grant: Grant, task: string): void
   /** Leaves out what is withheld. With `quarantined`: lists only that. */
   list(owner: string, quarantined?: boolean): ArtifactView[]
   /** Of every task, newest first, by the same rule. `part`: only digests that begin or end with it. */
@@ -91,9 +98,12 @@ export interface Artifacts {
   scan(): Promise<string[]>
 }
 
+const unfinishedFact = (isUnfinished: boolean): { unfinished?: true } => (isUnfinished ? { unfinished: true } : {})
+
 const viewsOf = <View extends ArtifactView>(rows: unknown[]): View[] =>
-  (rows as (Omit<View, 'dataClass'> & { dataClass: DataClass | null })[]).map(
-    ({ dataClass, ...row }) => ({ ...row, ...classFact(dataClass) }) as unknown as View,
+  (rows as (Omit<View, 'dataClass' | 'unfinished'> & { dataClass: DataClass | null; unfinished: 1 | null })[]).map(
+    ({ dataClass, unfinished, ...row }) =>
+      ({ ...row, ...classFact(dataClass), ...unfinishedFact(unfinished === 1) }) as unknown as View,
   )
 
 /** Bytes read in one round of the scan. */
@@ -127,12 +137,16 @@ export function createArtifacts(
   const findAny = store.prepare('select name, sha256, size from artifact where sha256 = ? limit 1')
   const find = store.prepare(`select name, sha256, size from artifact where sha256 = ? and ${some} limit 1`)
   const listed = store.prepare(
-    `select name, sha256, size, data_class as dataClass from artifact where task = ? and ${some} order by name`,
+    `select name, sha256, size, data_class as dataClass, unfinished from artifact where task = ? and ${some} order by name`,
   )
   const withheld = store.prepare(
-    'select name, sha256, size, data_class as dataClass from artifact where task = ? and quarantined_at_ms is not null order by name',
+    'select name, sha256, size, data_class as dataClass, unfinished from artifact where task = ? and quarantined_at_ms is not null order by name',
   )
   const sizes = store.prepare('select coalesce(sum(size), 0) from artifact where task = ? and name <> ?').pluck()
+  const sizesStored = store
+    .prepare('select coalesce(sum(size), 0) from artifact where task = ? and name <> ? and unfinished is null')
+    .pluck()
+  const dropUnfinished = store.prepare(`delete from artifact where task = ? and unfinished = 1 and ${some}`)
   const classes = store.prepare('select distinct data_class from artifact where sha256 = ?').pluck()
   const ownClasses = store.prepare('select distinct data_class from artifact where task = ? and sha256 = ?').pluck()
   const owns = store.prepare(`select 1 from artifact where task = ? and sha256 = ? and ${some}`)
@@ -167,7 +181,7 @@ export function createArtifacts(
     },
     discard: (arrived) => rmSync(arrived.path, { force: true }),
 
-    put(grant, arrived, { owner, name, session, totalBytesMax, dataClass: given }) {
+    put(grant, arrived, { owner, name, session, totalBytesMax, dataClass: given, unfinished }) {
       assertGrant(grant, 'artifact.put')
       requireName(name)
       if (redaction.secretIn(name) !== undefined)
@@ -175,7 +189,7 @@ export function createArtifacts(
       const { sha256, size } = arrived
       const dataClass = strictestClass([given, ...(ownClasses.all(owner, sha256) as (DataClass | null)[])])
       // What is withheld still counts.
-      const total = sizes.get(owner, name) as number
+      const total = (unfinished ? sizes : sizesStored).get(owner, name) as number
       if (total + size > totalBytesMax)
         throw new HubError(
           'too_large',
@@ -190,20 +204,24 @@ export function createArtifacts(
       }
       store
         .prepare(
-          `insert into artifact (task, name, sha256, size, session, created_at_ms, data_class) values (?, ?, ?, ?, ?, ?, ?)
+          `insert into artifact (task, name, sha256, size, session, created_at_ms, data_class, unfinished) values (?, ?, ?, ?, ?, ?, ?, ?)
              on conflict (task, name) do update set sha256 = excluded.sha256, size = excluded.size,
              session = excluded.session, created_at_ms = excluded.created_at_ms, data_class = excluded.data_class,
-             quarantined_at_ms = null`,
+             unfinished = excluded.unfinished, quarantined_at_ms = null`,
         )
-        .run(owner, name, sha256, size, session, clock.wallMs(), dataClass ?? null)
-      return { name, sha256, size, ...classFact(dataClass) }
+        .run(owner, name, sha256, size, session, clock.wallMs(), dataClass ?? null, unfinished ? 1 : null)
+      return { name, sha256, size, ...classFact(dataClass), ...unfinishedFact(unfinished) }
+    },
+    succeeded(grant, task) {
+      assertGrant(grant, 'task.result')
+      dropUnfinished.run(task)
     },
     list: (owner, quarantined = false) => viewsOf<ArtifactView>((quarantined ? withheld : listed).all(owner)),
     recent: ({ limit, offset, quarantined, part }) =>
       viewsOf(
         store
           .prepare(
-            `select name, sha256, size, task, data_class as dataClass from artifact where ${NO_UPLOAD} and quarantined_at_ms is ${quarantined ? 'not null' : 'null'}
+            `select name, sha256, size, task, data_class as dataClass, unfinished from artifact where ${NO_UPLOAD} and quarantined_at_ms is ${quarantined ? 'not null' : 'null'}
            ${part === undefined ? '' : `and sha256 in (select sha256 from artifact where ${beginsOrEnds('sha256')})`}
            order by created_at_ms desc, task, name limit ? offset ?`,
           )
@@ -236,7 +254,7 @@ export function createArtifacts(
       if (!store.inTransaction) return []
       const left = `session = ? and ${some}`
       const rows = store
-        .prepare(`select task, name, sha256, size, data_class as dataClass from artifact where ${left}`)
+        .prepare(`select task, name, sha256, size, data_class as dataClass, unfinished from artifact where ${left}`)
         .all(session)
       store.prepare(`update artifact set quarantined_at_ms = ? where ${left}`).run(clock.wallMs(), session)
       return viewsOf<WithheldArtifact>(rows)

@@ -94,7 +94,7 @@ export function createMessaging(
   const targets = createTargets({ rows: tasks, cards, mailboxes, delivered })
   const router = createRouter({
     ...{ store, clock, random, tasks, cards, mailboxes, replies, topics },
-    ...{ delegation, journal, events, approvals, losses },
+    ...{ delegation, journal, events, approvals, losses, artifacts },
   })
 
   const answers = createAnswers({ store, clock, random, tasks, mailboxes, gate, approvals })

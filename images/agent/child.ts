@@ -4,10 +4,12 @@
  * 1. It gets an argv and a new environment; no shell, and nothing of the shim's own environment.
  * 2. It leads its own process group. When it has ended, or the shim ends, the group is killed: no child outlives the shim.
  *    A process that leaves the group dies with the container.
- * 3. Its output is read as fast as it is used, so a program that writes faster waits. After its end only what is still in the pipes is read.
+ * 3. For lack of memory it goes first, and the shim stays to say so and to keep what is there.
+ * 4. Its output is read as fast as it is used, so a program that writes faster waits. After its end only what is still in the pipes is read.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
 import type { Readable } from 'node:stream'
 import type { HubAgent } from '../../hub/client/agent.ts'
 import { withEgress } from './egress-environment.ts'
@@ -35,6 +37,17 @@ const INPUT_BYTES_MAX = 1024 ** 2
 /** How much is still read from the pipes after the program has ended: their content, but no stream that another process keeps open. */
 const AFTER_EXIT = { bytesMax: 1024 ** 2, waitMs: 1_000, everyMs: 100 }
 
+/** Of 1000: the kernel takes it, and all it starts, before the shim. Anybody may raise this, and nobody in a session may lower it. */
+const OOM_SCORE = '500'
+
+function goesFirst(pid: number | undefined): void {
+  try {
+    writeFileSync(`/proc/${pid}/oom_score_adj`, OOM_SCORE)
+  } catch {
+    // It has ended already, or this is no Linux.
+  }
+}
+
 /** The whole environment of the program; the card's values override the defaults and the image's, the deadline overrides all. */
 export function environmentOf({ joined }: Pick<HubAgent, 'joined'>, home: string): Record<string, string> {
   const path = process.env.PATH ?? '/usr/local/bin:/usr/bin:/bin'
@@ -49,6 +62,7 @@ export function startChild(argv: readonly string[], options: { env: Record<strin
   let thrownWhy = ''
   try {
     child = spawn(command, rest, { ...options, shell: false, detached: true, stdio: ['pipe', 'pipe', 'pipe'] })
+    goesFirst(child.pid)
   } catch (thrown) {
     thrownWhy = (thrown as Error).message
   }

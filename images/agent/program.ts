@@ -10,15 +10,22 @@ import { unpackInputs } from './inputs.ts'
 import { createLogLines } from './log-lines.ts'
 
 const LAST_WORDS_MS = 1_000
+/** For keeping what a program that fell has left. */
+const KEEP_MS = 20_000
 
 /**
  * The task's value, or a throw with the error of its result. A crash does not return: the process exits with code 1,
- * and the hub decides whether to start the task again.
+ * and the hub decides whether to start the task again. What it left so far is kept first, by `fallen`.
  */
 export async function runProgram(
   hub: HubAgent,
   { inputs }: TaskFacts,
-  { workspace, home, classes }: { workspace: string; home: string; classes: Classes },
+  {
+    workspace,
+    home,
+    classes,
+    fallen,
+  }: { workspace: string; home: string; classes: Classes; fallen: () => Promise<void> },
 ): Promise<unknown> {
   const { driver, run } = hub.joined.program
   const log = createLogLines({
@@ -43,7 +50,10 @@ export async function runProgram(
   if (ending.kind === 'crash') log.add(ending.why, stopped ? 'info' : 'error')
   await log.flush(LAST_WORDS_MS)
   if (ending.kind === 'crash') {
-    if (!stopped) process.exit(1)
+    if (!stopped) {
+      await Promise.race([fallen(), new Promise((done) => setTimeout(done, KEEP_MS))])
+      process.exit(1)
+    }
     // Stopped from outside: the SDK says so in the result.
     throw new Error(ending.why)
   }

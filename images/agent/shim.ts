@@ -3,19 +3,17 @@
  *
  * 1. Exit code 0 means that a result was posted (even one that says "failed"); anything else is a crash, which the hub may restart.
  * 2. The deadline is kept here too, from the join's answer: abort, partial result, exit. A courtesy; the hub and the watchdog are the boundary.
- * 3. Only `/workspace/out` is exported, as artifacts named by their path, just before the result.
+ * 3. Only `/workspace/out` is exported, as artifacts named by their path (outputs.ts).
  */
-import type { Dirent } from 'node:fs'
-import { mkdir, readdir, writeFile } from 'node:fs/promises'
+import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { keepMemoryIn } from '../../hub/base/core-dumps.ts'
-import { HubError } from '../../hub/base/errors.ts'
 import { connect, type HubAgent } from '../../hub/client/agent.ts'
-import { judgeArtifactName } from '../../hub/protocol/paths.ts'
 import type { Classes } from './classes.ts'
 import { withEgress } from './egress-environment.ts'
 import { imageEnvironment } from './image-environment.ts'
+import { createOutputs, KEEP_EVERY_MS } from './outputs.ts'
 
 const workspace = process.env.HUB_WORKSPACE ?? '/workspace'
 const home = process.env.HUB_AGENT_HOME ?? '/tmp/home'
@@ -32,53 +30,6 @@ async function prepare({ joined }: HubAgent): Promise<void> {
     mkdir(join(workspace, 'out'), { recursive: true }),
     writeFile(join(workspace, 'task.json'), `${JSON.stringify(facts, null, 2)}\n`),
   ])
-}
-
-/** How many at once: a session has four connections, and its mail uses one. */
-const AT_ONCE = 2
-const NAMED_MAX = 20
-
-/** What a directory entry is, in words; undefined for files and directories. */
-const oddKind = (entry: Dirent): string | undefined => {
-  if (entry.isFile() || entry.isDirectory()) return undefined
-  return entry.isSymbolicLink() ? 'is a link' : entry.isSocket() ? 'is a socket' : 'is not a regular file'
-}
-
-/** These codes refuse one output only: the next may be stored. */
-const ITS_OWN = new Set(['schema_invalid', 'too_large', 'limit_exceeded'])
-
-/**
- * Stores every regular file below `out`. Returns a text that names each file that cannot be an artifact (fault C29): an odd name, a link, a
- * socket, a file that cannot be read. Throws if nothing more can be stored.
- */
-async function storeOutputs(hub: HubAgent, classes: Classes | undefined): Promise<string | undefined> {
-  const out = join(workspace, 'out')
-  const left: string[] = []
-  const files: { file: string; name: string }[] = []
-  for (const entry of await readdir(out, { recursive: true, withFileTypes: true })) {
-    const file = join(entry.parentPath, entry.name)
-    const name = file.slice(out.length + 1)
-    const fault = oddKind(entry) ?? (entry.isFile() ? judgeArtifactName(name) : undefined)
-    if (fault !== undefined) left.push(`${JSON.stringify(name.slice(0, 200))} ${fault}`)
-    else if (entry.isFile()) files.push({ file, name })
-  }
-  async function store(): Promise<void> {
-    for (let next = files.shift(); next !== undefined; next = files.shift()) {
-      const { file, name } = next
-      try {
-        await hub.artifact.put(name, { file }, { dataClass: classes?.of(name) })
-      } catch (thrown) {
-        const { code, message } = thrown as NodeJS.ErrnoException
-        const isOwn = thrown instanceof HubError ? ITS_OWN.has(thrown.code) : /^E[A-Z]+$/.test(code ?? '')
-        if (!isOwn) throw thrown
-        left.push(`${JSON.stringify(name.slice(0, 200))}: ${thrown instanceof HubError ? message : code}`)
-      }
-    }
-  }
-  await Promise.all(Array.from({ length: AT_ONCE }, store))
-  if (left.length === 0) return undefined
-  const more = left.length > NAMED_MAX ? ` and ${left.length - NAMED_MAX} more` : ''
-  return `not stored as outputs: ${left.slice(0, NAMED_MAX).join(', ')}${more}`
 }
 
 /** Opens the way out of a session that has one, before its program runs; returns why it could not. */
@@ -112,6 +63,8 @@ keepMemoryIn()
 const hub = await connect()
 await prepare(hub)
 let classes: Classes | undefined
+const outputs = createOutputs(join(workspace, 'out'), { put: hub.artifact.put, classOf: (name) => classes?.of(name) })
+setInterval(outputs.keep, KEEP_EVERY_MS).unref()
 // Loaded only where it is needed: loading is part of every task's start.
 let failure = await openWayOut(hub.joined)
 if (failure === undefined && hub.joined.secrets.length > 0)
@@ -122,7 +75,7 @@ else {
   const [{ runProgram }, { createClasses }] = await Promise.all([import('./program.ts'), import('./classes.ts')])
   const own = createClasses()
   classes = own
-  hub.onTask((task) => runProgram(hub, task, { workspace, home, classes: own }))
+  hub.onTask((task) => runProgram(hub, task, { workspace, home, classes: own, fallen: outputs.keep }))
 }
-await hub.run({ failure, beforeResult: () => storeOutputs(hub, classes) })
+await hub.run({ failure, beforeResult: outputs.store })
 process.exit(0)

@@ -23,10 +23,16 @@ const glutton = {
   limits: { ttl: '10m', memory: '96MiB', pids: 64 },
 }
 
+/** A program beside the shim: it says what the kernel would take first, leaves a file, and fills its memory. */
+const HUNGRY = `const fs=require('node:fs');process.stdin.once('data',()=>{
+  fs.writeFileSync('out/half.txt','half');fs.writeFileSync('out/own.txt',fs.readFileSync('/proc/self/oom_score_adj'))
+  for(const kept=[];;)kept.push(Buffer.alloc(1<<20,1))})`
+const starved = { ...glutton, name: 'spy-starved', driver: 'json-lines', run: ['node', '-e', HUNGRY] }
+
 let home: ContainerHome
 beforeAll(async () => {
   await load([spyImage()])
-  home = await openContainerHome({ cards: ['test/support/images/spy/agent.yaml', glutton] })
+  home = await openContainerHome({ cards: ['test/support/images/spy/agent.yaml', glutton, starved] })
 })
 afterAll(() => home?.close())
 
@@ -109,6 +115,23 @@ test('T54: one that fills its memory is killed alone; session, attempt and audit
   const alive = (await home.engine.list(home.instance)).filter(({ state }) => state === 'running')
   expect(alive.map(({ session: id }) => id)).toEqual([neighbour.id])
   await home.hub('session', 'stop', neighbour.id)
+})
+
+test('T54: a program that fills its memory is taken before the shim, which keeps what it left, marked', async () => {
+  const { id } = await home.run('spy-starved', {})
+  const { task, attempts } = await home.json<{
+    task: Record<string, unknown> & { artifacts: { name: string; sha256: string; unfinished?: true }[] }
+    attempts: Record<string, unknown>[]
+  }>('task', 'show', id)
+  expect(task).toMatchObject({ state: 'failed', error: { detail: expect.stringContaining('out of memory') } })
+  // The exit is the shim's own.
+  expect(attempts).toMatchObject([{ exit: 'crashed', exitCode: 1, oomKilled: true }])
+  expect(task.artifacts.map(({ name, unfinished }) => [name, unfinished])).toEqual([
+    ['half.txt', true],
+    ['own.txt', true],
+  ])
+  expect((await home.hub('artifact', 'get', task.artifacts[1]?.sha256 ?? '')).stdout.trim()).toBe('500')
+  expect((await home.hub('task', 'show', id)).stdout).toMatch(/artifact +half\.txt \(unfinished\) /)
 })
 
 test('T56: every mount, the message queues and the inodes end in a refusal, and none of it is the disk of the host', async () => {

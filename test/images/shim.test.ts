@@ -36,12 +36,12 @@ afterEach(async () => {
 })
 
 /** Starts the shim as the container would, and answers its session, its process and its exit code. */
-async function start(options: SessionOptions) {
+async function start(options: SessionOptions, ...nodeArgs: string[]) {
   const session = await entrance.addSession(options)
   const workspace = join(dir, `w-${session.session}`)
   mkdirSync(workspace)
   const { PATH, NODE_COMPILE_CACHE } = process.env
-  const child = spawn(process.execPath, [join(root, 'images/agent/shim.ts')], {
+  const child = spawn(process.execPath, [...nodeArgs, join(root, 'images/agent/shim.ts')], {
     env: {
       PATH,
       NODE_COMPILE_CACHE,
@@ -123,6 +123,36 @@ describe('the shim', () => {
     ])
       expect(error).toContain(said)
     expect(await exit).toBe(0)
+  })
+
+  test('every ten minutes what is in out is kept, marked as unfinished, while the program works', async () => {
+    const run = program(`
+      import { writeFileSync } from 'node:fs'
+      hub.onTask(() => new Promise(() => writeFileSync(process.env.HUB_WORKSPACE + '/out/half.txt', 'half')))`)
+    // Ten minutes pass at once; no other timer does.
+    const quick = 'const usual=setInterval;globalThis.setInterval=(act,ms)=>usual(act,ms===600000?20:ms)'
+    const { session } = await start({ program: { run } }, '--import', `data:text/javascript,${quick}`)
+    const kept = () => session.seen.filter(({ method }) => method === 'PUT').map(({ path }) => path.split('?')[1])
+    await expect.poll(kept).toEqual(['name=half.txt&unfinished=true'])
+    expect(entrance.blobs.get(session.artifactNames.get('half.txt') ?? '')?.toString()).toBe('half')
+  })
+
+  test('a program that falls leaves what it had, and the kernel would take it before the shim', async () => {
+    const text = `const fs=require('node:fs');process.stdin.once('data',()=>{
+      fs.writeFileSync('out/half.txt','half');fs.writeFileSync('out/own.txt',fs.readFileSync('/proc/self/oom_score_adj'))
+      fs.writeFileSync('out/shim.txt',fs.readFileSync('/proc/'+process.ppid+'/oom_score_adj'));process.kill(process.pid,'SIGKILL')})`
+    const { session, exit } = await start({ program: { driver: 'json-lines', run: ['node', '-e', text] } })
+    expect(await exit).toBe(1)
+    const puts = session.seen.filter(({ method }) => method === 'PUT').map(({ path }) => path.split('?')[1])
+    expect(puts.sort()).toEqual(['half.txt', 'own.txt', 'shim.txt'].map((name) => `name=${name}&unfinished=true`))
+    const read = (name: string) =>
+      entrance.blobs
+        .get(session.artifactNames.get(name) ?? '')
+        ?.toString()
+        .trim()
+    expect([read('half.txt'), read('own.txt')]).toEqual(['half', '500'])
+    expect(Number(read('shim.txt'))).toBeLessThan(500)
+    expect(session.seen.some(({ envelope }) => envelope?.kind === 'result')).toBe(false)
   })
 
   test('says why a program could not be loaded', async () => {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { createHarness, type Harness, puppet, type TestAgent } from '../support/hub-harness.ts'
+import { ask, createHarness, type Harness, puppet, type TestAgent } from '../support/hub-harness.ts'
 import type { Answer } from '../support/signing-client.ts'
 
 const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
@@ -12,11 +12,11 @@ const agents = {
   kid: { script: puppet },
   other: { script: puppet },
 }
-const put = (h: Harness, agent: TestAgent, name: string, text: string, digest = sha256(text)) =>
+const put = (h: Harness, agent: TestAgent, name: string, text: string, digest = sha256(text), more = '') =>
   h.pumped(
     agent.ask({
       method: 'PUT',
-      path: `/v1/artifacts/${digest}?name=${encodeURIComponent(name)}`,
+      path: `/v1/artifacts/${digest}?name=${encodeURIComponent(name)}${more}`,
       body: text,
       headers: { 'content-type': 'application/octet-stream', 'x-signed-digest': digest },
     }),
@@ -27,6 +27,65 @@ const filesOf = (h: Harness) =>
   readdirSync(join(h.home, 'artifacts'), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map(({ name }) => name)
+
+describe('what is kept while a program works', () => {
+  const keep = async (h: Harness, agent: TestAgent, name: string, text: string) =>
+    await put(h, agent, name, text, sha256(text), '&unfinished=true')
+  const taskOf = (agent: TestAgent) => agent.joined?.task.task ?? ''
+  /** Of a task as people see it: `*` for what is unfinished. */
+  async function shown(h: Harness, agent: TestAgent): Promise<string[]> {
+    const { body } = await h.operator('GET', `/v1/artifacts?task=${taskOf(agent)}`)
+    const { task } = (await h.operator('GET', `/v1/tasks/${taskOf(agent)}`)).body as { task: Record<string, unknown> }
+    const names = (rows: unknown) =>
+      (rows as { name: string; unfinished?: true }[]).map(({ name, unfinished }) => `${name}${unfinished ? '*' : ''}`)
+    expect(names(task.artifacts)).toEqual(names(body.artifacts))
+    return names(body.artifacts)
+  }
+
+  test('it is marked until the program stores it; a success takes the rest away, any other end leaves it', async () => {
+    await using h = await createHarness({ agents })
+    const [lead, other, kid] = await h.bring('lead', 'other', 'kid')
+    for (const agent of [lead, other, kid]) {
+      expect((await keep(h, agent, 'a.txt', 'half')).body).toMatchObject({ name: 'a.txt', unfinished: true })
+      expect(code(await keep(h, agent, 'gone.txt', 'removed later'))).toBe('ok')
+      expect((await put(h, agent, 'a.txt', 'whole')).body).not.toHaveProperty('unfinished')
+      expect(await shown(h, agent)).toEqual(['a.txt', 'gone.txt*'])
+    }
+    await h.pumped(lead.send({ kind: 'result', body: { outcome: 'succeeded' } }))
+    await h.pumped(other.send({ kind: 'result', body: { outcome: 'failed', error: 'no' } }))
+    kid.container.exit(137)
+    await h.ended(...[lead, other, kid].map(taskOf))
+    expect(await Promise.all([lead, other, kid].map((agent) => shown(h, agent)))).toEqual([
+      ['a.txt'],
+      ['a.txt', 'gone.txt*'],
+      ['a.txt', 'gone.txt*'],
+    ])
+  })
+
+  test('it never stands in the way of what the program stores: the limit of a task counts that without it', async () => {
+    await using h = await createHarness({ agents, config: { limits: { artifactBytes: '1KiB' } } })
+    const [lead] = await h.bring('lead')
+    expect(code(await keep(h, lead, 'old', 'x'.repeat(700)))).toBe('ok')
+    // Of what is kept there is no more than of what is stored.
+    expect(code(await keep(h, lead, 'older', 'y'.repeat(700)))).toBe('413 too_large')
+    expect(code(await put(h, lead, 'new', 'z'.repeat(700)))).toBe('ok')
+    expect(code(await put(h, lead, 'newer', 'y'.repeat(700)))).toBe('413 too_large')
+    expect(await shown(h, lead)).toEqual(['new', 'old*'])
+  })
+
+  test('a person stores nothing unfinished', async () => {
+    await using h = await createHarness({ agents })
+    const bytes = Buffer.from('mine')
+    const store = (query: string) => {
+      const path = `/v1/artifacts/${sha256('mine')}${query}`
+      return ask(join(h.home, 'run', 'operator.sock'), 'PUT', path, bytes, {
+        'content-type': 'application/octet-stream',
+      })
+    }
+    expect(await store('?unfinished=true')).toMatchObject({ status: 400, body: { code: 'schema_invalid' } })
+    expect(await store('')).toMatchObject({ status: 200 })
+  })
+})
 
 describe('bytes', () => {
   test('what was stored can be read, whole and in ranges, and is listed under its name', async () => {

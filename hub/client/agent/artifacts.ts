@@ -9,11 +9,14 @@ import type { ArtifactRow } from './contract.ts'
 import type { Transport } from './transport.ts'
 
 export interface Artifacts {
-  /** Stores bytes, a text, or a file (streamed) under a name of this task. The same content again is the same artifact. */
+  /**
+   * Stores bytes, a text, or a file (streamed) under a name of this task. The same content again is the same artifact. `unfinished` keeps it for
+   * the case that this session is lost: it is marked, the next of its name takes its place, and a success takes it away.
+   */
   put(
     name: string,
     content: Uint8Array | string | { file: string },
-    options?: { dataClass?: DataClass | undefined },
+    options?: { dataClass?: DataClass | undefined; unfinished?: boolean },
   ): Promise<ArtifactRow>
   /** Bytes `start` up to, not including, `end`; all of it without them. Throws `too_large` above `bytesMax` (16 MiB). */
   get(sha256: string, range?: { start?: number; end?: number; bytesMax?: number }): Promise<Buffer>
@@ -43,13 +46,13 @@ const WINDOW_BYTES = 4 * 1024 ** 2
 
 export function createArtifacts(transport: Transport): Artifacts {
   return {
-    async put(name, content, { dataClass } = {}) {
+    async put(name, content, { dataClass, unfinished = false } = {}) {
       const source = typeof content === 'object' && 'file' in content ? await digestFile(content.file) : undefined
       const bytes = Buffer.from(source === undefined ? (content as Uint8Array) : '')
       const sha256 = source?.sha256 ?? createHash('sha256').update(bytes).digest('hex')
       const answer = await transport.call({
         method: 'PUT',
-        path: `/v1/artifacts/${sha256}?name=${encodeURIComponent(name)}${dataClass === undefined ? '' : `&dataClass=${dataClass}`}`,
+        path: `/v1/artifacts/${sha256}?name=${encodeURIComponent(name)}${dataClass === undefined ? '' : `&dataClass=${dataClass}`}${unfinished ? '&unfinished=true' : ''}`,
         body: source ?? bytes,
         contentType: 'application/octet-stream',
         patient: true,

@@ -58,6 +58,8 @@ export interface ArtifactRow {
   name: string
   task?: string
   dataClass?: DataClass
+  /** Kept while its program worked or when it fell, and never confirmed by a result. */
+  unfinished?: true
 }
 
 /** How a delegated child ended. */

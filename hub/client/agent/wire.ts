@@ -122,12 +122,19 @@ function writeBody(outgoing: ClientRequest, body: Exchange['body'], reject: (thr
     outgoing.end(body)
     return
   }
-  const source = createReadStream(body.file)
+  // A program may write to it meanwhile: never more than was said, or the rest would be read as the next request.
+  const source = createReadStream(body.file, { end: Math.max(0, body.size - 1) })
+  const { size, file } = body
   source.on('error', (thrown) => {
     // The file's fault, not the hub's: named before the broken request could be taken for a lost link.
     reject(thrown)
     outgoing.destroy()
   })
   outgoing.on('close', () => source.destroy())
+  source.on('end', () => {
+    if (source.bytesRead === size) return
+    reject(Object.assign(new Error(`${file} was changed while it was read`), { code: 'ECHANGED' }))
+    outgoing.destroy()
+  })
   source.pipe(outgoing)
 }

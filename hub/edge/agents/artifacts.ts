@@ -26,7 +26,11 @@ export function agentArtifacts(
     // The digest in the path was signed. The bytes are checked against it as they arrive.
     const caller = await byToken(exchange, sha256)
     const { session } = caller
-    const { name = sha256, dataClass } = parseShape(OPERATIONS['artifact.put'].request, {
+    const {
+      name = sha256,
+      dataClass,
+      unfinished,
+    } = parseShape(OPERATIONS['artifact.put'].request, {
       ...Object.fromEntries(exchange.url.searchParams),
       sha256,
     })
@@ -34,7 +38,7 @@ export function agentArtifacts(
     try {
       const view = gate.admit(own(exchange, 'artifact.put', caller, { own: true, ...classFact(dataClass) }), (grant) =>
         artifacts.put(grant, arrived, {
-          ...{ owner: session.task, name, session: session.id, dataClass },
+          ...{ owner: session.task, name, session: session.id, dataClass, unfinished },
           totalBytesMax: parts.artifactBytesMax(),
         }),
       )

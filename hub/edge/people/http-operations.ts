@@ -108,10 +108,11 @@ function artifactRoutes(
 
   app.put(UPLOAD_PATH, { bodyLimit: inputBytesMax }, async (request, reply) => {
     requireContentType(request.raw, 'application/octet-stream')
-    const { sha256, name, dataClass } = parseShape(OPERATIONS['artifact.put'].request, {
+    const { sha256, name, dataClass, unfinished } = parseShape(OPERATIONS['artifact.put'].request, {
       ...(request.query as object),
       ...(request.params as object),
     })
+    if (unfinished) throw new HubError('schema_invalid', 'unfinished: only what a session keeps can be unfinished')
     const principal = principalOf(request)
     const facts = classFact(dataClass)
     const call = { principal, operation: 'artifact.put', resource: `artifact:${sha256}`, facts } as const
@@ -121,7 +122,7 @@ function artifactRoutes(
     try {
       const view = gate.admit(call, (grant) =>
         artifacts.put(grant, arrived, {
-          ...{ owner: uploadsOf(principal), name: `${sha256}/${name ?? 'upload'}`, session: null, dataClass },
+          ...{ owner: uploadsOf(principal), name: `${sha256}/${name ?? 'upload'}`, session: null, dataClass, unfinished },
           totalBytesMax: Number.MAX_SAFE_INTEGER,
         }),
       )

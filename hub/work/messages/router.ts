@@ -25,6 +25,7 @@ import {
 import type { OperationName } from '../../protocol/operations.ts'
 import { parseShape } from '../../protocol/parse.ts'
 import type { Store } from '../../store/database.ts'
+import type { Artifacts } from '../artifacts.ts'
 import type { Losses } from '../dispatch/losses.ts'
 import type { SessionRow } from '../dispatch/rows.ts'
 import type { Tasks } from '../dispatch/tasks.ts'
@@ -74,6 +75,8 @@ export function createRouter(parts: {
   approvals: Approvals
   /** What becomes of a task whose program was stopped before it was done. */
   losses: Pick<Losses, 'stopped'>
+  /** Takes away what was kept meanwhile, once a task has succeeded. */
+  artifacts: Pick<Artifacts, 'succeeded'>
 }): Router {
   const { store, clock, random, tasks, cards, mailboxes, replies, topics, delegation, journal, events, approvals } =
     parts
@@ -158,12 +161,14 @@ export function createRouter(parts: {
       const { outcome, value, error, stopped } = parseShape(resultBodyShape, envelope.body, 'body')
       if (stopped === true && outcome === 'failed')
         parts.losses.stopped(grant, sender, error ?? 'stopped before it was done')
-      else
+      else {
+        if (outcome === 'succeeded') parts.artifacts.succeeded(grant, sender.task)
         tasks.settled(grant, sender.id, {
           outcome,
           ...(value === undefined ? {} : { value }),
           ...(error === undefined ? {} : { error }),
         })
+      }
     } else if (envelope.kind === 'progress') {
       const { text, done, total } = parseShape(progressBodyShape, envelope.body, 'body')
       const progress = {

@@ -7,10 +7,14 @@ import { type Context, given, type Options, pageOf, type Run, showList, typed } 
 import { shortDigest, shortId, wholeId } from '../ids.ts'
 import { cleanLines, columns, type Paint, sizeText } from '../text.ts'
 
+/** What no result has confirmed says so. */
+const nameCell = ({ name, unfinished }: Pick<ArtifactView, 'name' | 'unfinished'>): string =>
+  unfinished === true ? `${name} (unfinished)` : name
+
 const artifactTable = (artifacts: readonly ArtifactView[], paint: Paint): string =>
   columns(
     ['SHA-256', 'SIZE', 'TASK', 'NAME'],
-    artifacts.map((each) => [shortDigest(each.sha256), sizeText(each.size), shortId(each.task ?? ''), each.name]),
+    artifacts.map((each) => [shortDigest(each.sha256), sizeText(each.size), shortId(each.task ?? ''), nameCell(each)]),
     paint,
   )
 

@@ -110,7 +110,10 @@ export function taskText(task: TaskView, nowMs: number, paint: Paint, money?: Ta
     rows.push([task.state === 'queued' ? 'waits' : 'doing', progressText(task)])
   if (money) rows.push(...costRows(money))
   for (const artifact of task.artifacts) {
-    rows.push(['artifact', `${artifact.name}  ${sizeText(artifact.size)}  ${shortDigest(artifact.sha256)}`])
+    rows.push([
+      'artifact',
+      `${artifact.name}${artifact.unfinished === true ? ' (unfinished)' : ''}  ${sizeText(artifact.size)}  ${shortDigest(artifact.sha256)}`,
+    ])
   }
   const text = first + facts(rows, paint)
   const value = task.outcome?.value
