@@ -161,7 +161,7 @@ describe('a lead that asks a second that asks a third, by two providers, and Cod
     ids.codex = await submit('codex', 'Edit text.md')
     const waits = async () => {
       for (const id of Object.values(ids)) {
-        const { task } = await home.json<{ task: Task }>('task', 'show', id)
+        const { task } = await home.shown(id)
         if (!['queued', 'running'].includes(task.state)) throw new Error(`it ended too early: ${JSON.stringify(task)}`)
       }
       return hold.waiting()
@@ -243,7 +243,7 @@ describe('a lead that asks a second that asks a third, by two providers, and Cod
       (
         await until(
           'it has ended',
-          () => home.json<{ task: Task }>('task', 'show', id),
+          () => home.shown(id),
           ({ task }) => !['queued', 'running'].includes(task.state),
         )
       ).task

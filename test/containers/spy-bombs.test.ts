@@ -215,6 +215,6 @@ test('T60: one that hears no SIGTERM and has left a child of a child is gone by 
 
 type Ended = Awaited<ReturnType<ContainerHome['run']>>
 const ended = async ({ task }: Session): Promise<Ended> => {
-  const shown = async () => (await home.json<{ task: Ended }>('task', 'show', task)).task
+  const shown = async (): Promise<Ended> => (await home.shown(task)).task
   return until(`the end of ${task}`, shown, ({ state }) => !['queued', 'running'].includes(state))
 }

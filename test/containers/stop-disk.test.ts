@@ -63,7 +63,7 @@ async function begunAgain(home: StopHome, tasks: readonly string[]) {
     // Its attempt is settled by the first look at what runs, which comes after the lease.
     const settled = await until(
       'it is queued',
-      async () => (await home.json<{ task: { state: string } }>('task', 'show', id)).task,
+      async () => (await home.shown(id)).task,
       ({ state }) => state !== 'running',
     )
     expect(settled, JSON.stringify(settled)).toMatchObject({ state: 'queued', held: true })

@@ -152,7 +152,7 @@ async function walk(
 async function takenOver(name: string, home: StopHome, containers: readonly (string | null)[]): Promise<void> {
   await home.startHub()
   const work = async () =>
-    (await home.json<{ containerId: string; state: string }[]>('session', 'list'))
+    (await home.door.call('session.list', { limit: 100 })).sessions
       .filter(({ state }) => state === 'working')
       .map(({ containerId }) => containerId)
       .sort()

@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { type ContainerHome, openContainerHome, type Session, type Task, until } from '../support/container-home.ts'
+import { type ContainerHome, openContainerHome, type Session, until } from '../support/container-home.ts'
 import { loadProbe } from '../support/probe-session.ts'
 import { load, spyImage } from '../support/spy-image.ts'
 
@@ -40,12 +40,10 @@ beforeAll(async () => {
 })
 afterAll(() => home?.close())
 
-const shown = async (id: string) => home.json<{ task: Task; attempts: { exit: string | null }[] }>('task', 'show', id)
-
 /** Until the task has ended and its container is gone. */
 async function gone(session: { task: string; containerId: string }) {
   const look = async () => ({
-    ...(await shown(session.task)),
+    ...(await home.shown(session.task)),
     isLeft: (await home.engine.inspect(session.containerId)) !== undefined,
   })
   const isOver = ({ task, isLeft }: Awaited<ReturnType<typeof look>>) => task.state !== 'running' && !isLeft
@@ -62,12 +60,16 @@ test('S1-49 `wedge`: an event loop that stands still stops asking for mail; the 
 
 test('S1-49: a frozen process, whose socket the kernel keeps open, is found in the same way; a healthy agent beside it is not touched', async () => {
   const session = await home.place('frozen', { what: 'idle' })
+  // Working by its own word: one that has only joined, and never asked for mail, owes no sign of life yet.
   await until(
     'it is at work',
-    () => home.session(session.id),
-    ({ state, exit }) => {
+    async () => ({
+      exit: (await home.session(session.id)).exit,
+      lines: (await home.door.call('task.logs', { id: session.task })).lines,
+    }),
+    ({ exit, lines }) => {
       if (exit) throw new Error(`it ended before it was at work: ${String(exit)}`)
-      return state === 'working'
+      return JSON.stringify(lines).includes('about to try: idle')
     },
   )
   const { State } = (await home.engine.inspect(session.containerId)) as { State: { Pid: number } }
@@ -88,7 +90,7 @@ test('S1-49: a container that runs and never joins is recycled when the join win
 
 test('S0-1, S1-50: a service runs unasked; its container is killed and another session of it is there', async () => {
   const found = async () =>
-    (await home.json<Session[]>('session', 'list')).find(
+    ((await home.door.call('session.list', { limit: 100 })).sessions as unknown as Session[]).find(
       (each) => each.agent === 'keeper' && each.state === 'working' && each.containerId !== null,
     )
   const keeper = async (fits: (session: Session) => boolean): Promise<Session> =>

@@ -1,7 +1,6 @@
 /** The audit log alone, over a store in a home: its months, its signed heads and its sealing, on a clock that a test moves. */
 import { generateKeyPairSync } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { silentLog } from '../../hub/base/telemetry.ts'
 import { nextTurn } from '../../hub/base/turn.ts'
@@ -15,6 +14,7 @@ import type { AuditEntry } from '../../hub/protocol/audit-chain.ts'
 import { openStore } from '../../hub/store/database.ts'
 import { migrate, shippedMigrations } from '../../hub/store/migrations.ts'
 import { createFakeClock } from './fake-clock.ts'
+import { memoryFolder } from './memory-folder.ts'
 
 export const entry = (resource: string): AuditEntry => ({
   principal: 'operator',
@@ -60,7 +60,7 @@ function over(home: string, clock: ReturnType<typeof createFakeClock>, isNew: bo
 export type AuditHome = ReturnType<typeof createAuditHome>
 
 export function createAuditHome() {
-  const home = mkdtempSync(join(tmpdir(), 'hub-months-'))
+  const home = mkdtempSync(join(memoryFolder(), 'hub-months-'))
   const clock = createFakeClock()
   const fileOf = (month: string) => segmentPath(home, month)
   const bytesOf = (month: string) => segmentBytes(fileOf(month))

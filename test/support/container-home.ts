@@ -232,7 +232,10 @@ export async function openContainerHome(options: {
     },
     /** `hub submit` with these words, asked again while a busy machine keeps the hub from normal mode. */
     submit: (...args: string[]) => submitTo(home, args),
-    session: async (id: string) => (await json<{ session: Session }>('session', 'show', id)).session,
+    // These two over the socket: they are asked again and again until something has come.
+    session: async (id: string) => (await door.call('session.show', { id })).session as unknown as Session,
+    shown: async (id: string) =>
+      (await door.call('task.show', { id })) as unknown as { task: Task; attempts: { exit: string | null }[] },
   }
 }
 export type ContainerHome = Awaited<ReturnType<typeof openContainerHome>>

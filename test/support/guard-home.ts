@@ -1,6 +1,5 @@
 /** The whole guard ring over a real database in a folder of its own, with the shipped policy, a fake clock and seeded ids. */
 import { cpSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createRedaction } from '../../hub/base/redaction.ts'
 import { silentLog } from '../../hub/base/telemetry.ts'
@@ -10,6 +9,7 @@ import { createKeyFiles, type HubKeys, readKeys } from '../../hub/guard/identity
 import type { TierLimits } from '../../hub/protocol/approval.ts'
 import type { Profile } from '../../hub/protocol/flags.ts'
 import { createFakeClock, type FakeClock } from './fake-clock.ts'
+import { memoryFolder } from './memory-folder.ts'
 import { shippedPolicies } from './policy-fixture.ts'
 import { createSeededRandom } from './seeded-random.ts'
 
@@ -36,7 +36,7 @@ export interface GuardHome {
 export function openGuardHome(options: { profile?: Profile; waits?: TierLimits } = {}): GuardHome {
   let { profile = 'standard' } = options
   const waits = options.waits === undefined ? {} : { waits: options.waits }
-  const folder = mkdtempSync(join(tmpdir(), 'hub-guard-'))
+  const folder = mkdtempSync(join(memoryFolder(), 'hub-guard-'))
   const clock = createFakeClock()
   const random = createSeededRandom(folder)
   mkdirSync(join(folder, 'policy'))

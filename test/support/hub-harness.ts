@@ -8,7 +8,6 @@
 import { access, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { connect } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -32,6 +31,7 @@ import type { Engine } from '../../hub/work/sandbox/engine.ts'
 import { eventFault } from './event-check.ts'
 import { createFakeClock, type FakeClock } from './fake-clock.ts'
 import { createFakeEngine, type FakeContainer, type FakeEngine } from './fake-engine.ts'
+import { memoryFolder } from './memory-folder.ts'
 import { watchInputs } from './rule-input-check.ts'
 import { HOST } from './sandbox-facts.ts'
 import { createSigningClient, type SigningClient } from './signing-client.ts'
@@ -255,7 +255,7 @@ function engineOfRun(engine: FakeEngine) {
 }
 
 export async function createHarness(options: HarnessOptions): Promise<Harness> {
-  const home = options.home ?? mkdtempSync(join(tmpdir(), 'h-'))
+  const home = options.home ?? mkdtempSync(join(memoryFolder(), 'h-'))
   const instance = options.instance ?? 'test-instance'
   const clock = createFakeClock(options.startWallMs)
   const { firstUser } = (options.config?.engine ?? {}) as { firstUser?: number }
