@@ -26,7 +26,7 @@ export function clientsImage(): Image {
 
 /** Two packages, the first of which needs the second. */
 const PACKAGES: Readonly<Record<string, { main: string; needs?: Record<string, string> }>> = {
-  one: { main: "module.exports = `one and ${require('two')}`", needs: { two: '^1.0.0' } },
+  one: { main: "module.exports = 'one and ' + require('two')", needs: { two: '^1.0.0' } },
   two: { main: "module.exports = 'two'" },
 }
 
