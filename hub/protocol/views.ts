@@ -24,7 +24,9 @@ export const artifactShape = z.strictObject({
   unfinished: z
     .literal(true)
     .optional()
-    .describe('kept while its program worked or when it fell, and never confirmed by a result: it may be half of what it was to be'),
+    .describe(
+      'kept while its program worked or when it fell, and never confirmed by a result: it may be half of what it was to be',
+    ),
 })
 export const ownedArtifactShape = artifactShape.extend({
   task: z.string().nullable().describe('the task that left it; null for an uploaded input'),

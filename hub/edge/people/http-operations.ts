@@ -122,7 +122,13 @@ function artifactRoutes(
     try {
       const view = gate.admit(call, (grant) =>
         artifacts.put(grant, arrived, {
-          ...{ owner: uploadsOf(principal), name: `${sha256}/${name ?? 'upload'}`, session: null, dataClass, unfinished },
+          ...{
+            owner: uploadsOf(principal),
+            name: `${sha256}/${name ?? 'upload'}`,
+            session: null,
+            dataClass,
+            unfinished,
+          },
           totalBytesMax: Number.MAX_SAFE_INTEGER,
         }),
       )
