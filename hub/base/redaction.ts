@@ -9,6 +9,7 @@
  * R3. A value that was replaced is still masked: the newest `REPLACED_MAX` of those are known. What a secret holds now is never forgotten
  *     because others change, up to `SECRETS_MAX` values in all.
  */
+import { isUtf8 } from 'node:buffer'
 import { createValueFinder, type Spelling, spellingsOf, type ValueFinder } from './known-values.ts'
 
 /** Not from within an escape of a text of JSON. */
@@ -198,7 +199,7 @@ export function createRedaction(): Redaction {
     know(name, bytes) {
       // A key of an upstream is told of at each of its uses: nothing is new then, and the spellings of a value take a tenth of a millisecond.
       const held = current.get(name)
-      const spellings = held !== undefined && held === bytes.toString('utf8').trim() ? [held] : spellingsOf(bytes)
+      const spellings = held !== undefined && isUtf8(bytes) && held === bytes.toString('utf8').trim() ? [held] : spellingsOf(bytes)
       const [key] = spellings
       if (key === undefined) return false
       const before = known.get(key)

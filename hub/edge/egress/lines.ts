@@ -14,7 +14,7 @@ import type { Clock, Timer } from '../../base/clock.ts'
 import { ERRORS, HubError, problemOf, toHubError } from '../../base/errors.ts'
 import type { Call, Gate } from '../../guard/gate.ts'
 import type { Dial } from '../../guard/outward/dial.ts'
-import { HELLO_BYTES_MAX, readClientHello } from '../../protocol/egress/client-hello.ts'
+import { createHelloReader, HELLO_BYTES_MAX } from '../../protocol/egress/client-hello.ts'
 import { placeholdersIn } from '../../protocol/egress/placeholders.ts'
 import { isTelemetry } from '../../protocol/egress/telemetry-hosts.ts'
 import type { EgressClass, Upstream } from '../../protocol/egress/upstreams.ts'
@@ -171,7 +171,10 @@ function refuseLine(client: Duplex, error: HubError): void {
 /** What the client sends first, once it is a hello for this host. Throws `egress_denied`, or `timed_out` after five seconds. */
 function helloOf(client: Duplex, head: Buffer, host: string, clock: Clock, ended: AbortSignal): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    let bytes = head
+    const reader = createHelloReader()
+    // Copied together: a piece may be one byte, and kept as it came it would be an object of its own (E20).
+    const kept = Buffer.allocUnsafe(HELLO_BYTES_MAX)
+    let keptBytes = 0
     let timer: Timer | undefined
     function stop(): void {
       timer?.cancel()
@@ -191,24 +194,20 @@ function helloOf(client: Duplex, head: Buffer, host: string, clock: Clock, ended
       fail(new HubError('timed_out', `no whole hello came within ${HELLO_MS_MAX / 1000} s`)),
     )
     function take(piece: Buffer): void {
-      bytes = bytes.length === 0 ? piece : Buffer.concat([bytes, piece])
-      look()
-    }
-    function look(): void {
-      const answer = readClientHello(bytes)
-      if (answer.kind === 'more' && bytes.length <= HELLO_BYTES_MAX) return
-      if (answer.kind === 'refused') fail(new HubError('egress_denied', answer.why))
-      else if (answer.kind === 'hello' && answer.name !== host)
+      const answer = reader.take(piece)
+      if (answer.kind === 'more') keptBytes += piece.copy(kept, keptBytes)
+      else if (answer.kind === 'refused') fail(new HubError('egress_denied', answer.why))
+      else if (answer.name !== host)
         fail(new HubError('egress_denied', 'its hello names another host than its CONNECT'))
       else {
         stop()
-        resolve(bytes)
+        resolve(Buffer.concat([kept.subarray(0, keptBytes), piece]))
       }
     }
     client.on('data', take)
     client.once('close', left)
     ended.addEventListener('abort', left, { once: true })
-    if (bytes.length > 0) look()
+    if (head.length > 0) take(head)
   })
 }
 

@@ -1,6 +1,6 @@
 /**
- * The first message of a TLS connection, read without an answer (E6): which name the client asks for. Pure; whatever the cut of the bytes, the
- * answer is the same. RFC 8446 4.1.2, 5.1; RFC 6066 3; RFC 9849 for `encrypted_client_hello`.
+ * The first message of a TLS connection, read without an answer (E6): which name the client asks for. Whatever the cut of the bytes, the answer is
+ * the same, and each byte is looked at once. RFC 8446 4.1.2, 5.1; RFC 6066 3; RFC 9849 for `encrypted_client_hello`.
  */
 
 /** A hello is smaller, also with post-quantum keys. */
@@ -8,6 +8,8 @@ export const HELLO_BYTES_MAX = 16 * 1024
 const HANDSHAKE = 0x16
 const CLIENT_HELLO = 0x01
 const RECORD_BYTES_MAX = 16 * 1024
+/** Clients send one, and a few where their keys are large or they hide the name from a filter. */
+const RECORDS_MAX = 64
 const EXTENSION_SNI = 0
 const EXTENSIONS_ECH = [0xfe0d, 0xff02, 0xfd00]
 const HOST_NAME = 0
@@ -55,40 +57,74 @@ function createCursor(bytes: Buffer) {
   }
 }
 
-/** What the bytes that a client has sent so far say. What follows the first 16 KiB is not looked at. */
-export function readClientHello(bytes: Buffer): HelloAnswer {
-  const found = handshakeOf(bytes.subarray(0, HELLO_BYTES_MAX))
-  if (Buffer.isBuffer(found)) return judgeHello(found)
-  return found.kind === 'more' && bytes.length >= HELLO_BYTES_MAX ? TOO_LONG : found
+export interface HelloReader {
+  /** What the bytes that a client has sent so far say, with these behind them. What follows the first 16 KiB is not looked at. */
+  take(piece: Buffer): HelloAnswer
 }
 
 /**
- * The body of the hello, put together from its records; or why there is none (yet). Each check looks only at bytes before those of the next,
- * so that a refusal does not depend on how many came at once.
+ * Reads one hello. Each check looks only at bytes before those of the next, so that a refusal does not depend on how many came at once.
  */
-function handshakeOf(bytes: Buffer): Buffer | HelloAnswer {
-  let message = Buffer.alloc(0)
+export function createHelloReader(): HelloReader {
+  const message = Buffer.allocUnsafe(HELLO_BYTES_MAX)
+  let came = 0
+  let has = 0
+  let records = 0
+  /** Of the head of a record: how many of its five bytes have come, and the length that they say. */
+  let headBytes = 0
+  let length = 0
+  /** Of the record: bytes that have not come yet. */
+  let left = 0
+  /** Bytes of all records. */
   let promised = 0
-  for (let at = 0; ; ) {
-    const head = bytes.subarray(at, at + 5)
-    if (head.length > 0 && head[0] !== HANDSHAKE) return refused('it does not begin with TLS')
-    if (head.length > 1 && head[1] !== 3) return refused('it does not begin with TLS')
-    if (head.length < 5) return MORE
-    const length = head.readUInt16BE(3)
-    if (length === 0 || length > RECORD_BYTES_MAX) return refused('its first record has no proper length')
-    const part = bytes.subarray(at + 5, at + 5 + length)
-    message = Buffer.concat([message, part])
-    promised += length
-    at += 5 + length
-    if (message.length > 0 && message[0] !== CLIENT_HELLO) return refused('its first message is no hello of a client')
-    if (message.length >= 4) {
-      const wanted = 4 + message.readUIntBE(1, 3)
-      if (wanted > HELLO_BYTES_MAX) return TOO_LONG
-      // Behind a hello in its record would be a second message before any answer.
-      if (promised > wanted) return refused('something else follows its hello in the same record')
-      if (message.length === wanted) return message.subarray(4)
+
+  function headByte(byte: number): HelloAnswer | undefined {
+    headBytes += 1
+    if (headBytes === 1) {
+      records += 1
+      if (records > RECORDS_MAX) return refused(`its hello is cut into more than ${RECORDS_MAX} records`)
+      return byte === HANDSHAKE ? undefined : refused('it does not begin with TLS')
     }
-    if (part.length < length) return MORE
+    if (headBytes === 2) return byte === 3 ? undefined : refused('it does not begin with TLS')
+    length = headBytes === 3 ? 0 : length * 256 + byte
+    if (headBytes < 5) return undefined
+    if (length === 0 || length > RECORD_BYTES_MAX) return refused('its first record has no proper length')
+    headBytes = 0
+    left = length
+    promised += length
+    return lookAtMessage()
+  }
+
+  function lookAtMessage(): HelloAnswer | undefined {
+    if (has > 0 && message[0] !== CLIENT_HELLO) return refused('its first message is no hello of a client')
+    if (has < 4) return undefined
+    const wanted = 4 + message.readUIntBE(1, 3)
+    if (wanted > HELLO_BYTES_MAX) return TOO_LONG
+    // Behind a hello in its record would be a second message before any answer.
+    if (promised > wanted) return refused('something else follows its hello in the same record')
+    return has === wanted ? judgeHello(message.subarray(4, wanted)) : undefined
+  }
+
+  return {
+    take(piece) {
+      const bytes = piece.subarray(0, HELLO_BYTES_MAX - came)
+      came += bytes.length
+      for (let at = 0; at < bytes.length; ) {
+        let answer: HelloAnswer | undefined
+        if (left === 0) {
+          answer = headByte(bytes[at] as number)
+          at += 1
+        } else {
+          const copied = bytes.copy(message, has, at, Math.min(bytes.length, at + left))
+          has += copied
+          left -= copied
+          at += copied
+          answer = lookAtMessage()
+        }
+        if (answer !== undefined) return answer
+      }
+      return came === HELLO_BYTES_MAX ? TOO_LONG : MORE
+    },
   }
 }
 

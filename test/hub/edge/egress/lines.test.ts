@@ -1,5 +1,6 @@
 /** CONNECT: a line only to the host that rules name and the hello says, and to nothing else (E6). */
 import { type AddressInfo, connect, type Socket } from 'node:net'
+import { Duplex } from 'node:stream'
 import { createServer as createSecured, connect as secure } from 'node:tls'
 import { afterEach, describe, expect, it } from 'vitest'
 import { createSystemClock } from '../../../../hub/base/clock.ts'
@@ -170,6 +171,33 @@ describe('CONNECT [E6]', () => {
       expect(told.dialled).toEqual([])
     },
   )
+
+  it('carries a hello that comes byte by byte, and cuts one in records of one byte [E12]', async () => {
+    const { ask, told } = await scene()
+    const { socket } = await ask('files.example.org:443')
+    const slowly = new Duplex({
+      read: () => undefined,
+      write(bytes: Buffer, _encoding, done) {
+        for (const byte of bytes) socket.write(Buffer.from([byte]))
+        done()
+      },
+    })
+    socket.setNoDelay(true)
+    socket.on('data', (piece) => slowly.push(piece))
+    const secured = secure({ socket: slowly, servername: 'files.example.org', rejectUnauthorized: false })
+    secured.on('error', () => undefined)
+    let got = ''
+    secured.on('data', (piece) => (got += piece))
+    secured.write('hello')
+    await eventually(() => got === 'heard hello')
+    expect(told.dialled).toEqual(['files.example.org:443'])
+
+    const { socket: odd } = await ask('files.example.org:443')
+    const record = (byte: number) => Buffer.from([0x16, 3, 1, 0, 1, byte])
+    odd.write(Buffer.concat([1, 0, 0, 200, ...Buffer.alloc(100)].map(record)))
+    await eventually(() => told.ended.length === 1)
+    expect(told.ended[0]?.why).toMatch(/^egress_denied: its hello is cut into more than 64 records/)
+  })
 
   it('that a rule asks about is refused with what to do next, and a yes is heard at once [ask-2]', async () => {
     const { ask, holdBack, allow } = await scene()

@@ -3,7 +3,9 @@ import { createServer } from 'node:net'
 import { connect } from 'node:tls'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { HELLO_BYTES_MAX, readClientHello } from '../../../../hub/protocol/egress/client-hello.ts'
+import { createHelloReader, HELLO_BYTES_MAX } from '../../../../hub/protocol/egress/client-hello.ts'
+
+const readClientHello = (bytes: Buffer) => createHelloReader().take(bytes)
 
 /** What OpenSSL sends first, for this name. */
 function realHello(servername: string | undefined): Promise<Buffer> {
@@ -60,9 +62,12 @@ const other = extension(43, Buffer.from([2, 3, 4]))
 /** The answer where the bytes come in these pieces. */
 function inPieces(bytes: Buffer, cuts: readonly number[]) {
   const ends = [...new Set(cuts.map((cut) => cut % (bytes.length + 1)))].sort((a, b) => a - b)
+  const reader = createHelloReader()
+  let from = 0
   for (const end of [...ends, bytes.length]) {
-    const answer = readClientHello(bytes.subarray(0, end))
+    const answer = reader.take(bytes.subarray(from, end))
     if (answer.kind !== 'more') return answer
+    from = end
   }
   return { kind: 'more' as const }
 }
@@ -149,7 +154,9 @@ describe('the hello of a client [E6]', () => {
       fc.property(
         fc.array(fc.integer({ min: 1, max: 400 }), { minLength: 1, maxLength: 8 }),
         fc.array(fc.nat(5000), { maxLength: 8 }),
-        (sizes, cuts) => {
+        (given, cuts) => {
+          // Never more records than may be.
+          const sizes = [...given, Math.ceil(whole.length / 4)]
           const bytes = inRecords(whole, sizes)
           expect(readClientHello(bytes)).toEqual({ kind: 'hello', name: 'files.example.org' })
           expect(inPieces(bytes, cuts)).toEqual({ kind: 'hello', name: 'files.example.org' })
@@ -157,6 +164,20 @@ describe('the hello of a client [E6]', () => {
       ),
       { numRuns: 200 },
     )
+  })
+
+  it('may be cut into 64 records, and a byte in each of more is refused, however it is cut into segments [E12]', () => {
+    const whole = message([other, sni('files.example.org')])
+    const sizes = (records: number) => [...Array.from({ length: records - 1 }, () => 1), whole.length]
+    expect(readClientHello(inRecords(whole, sizes(64)))).toEqual({ kind: 'hello', name: 'files.example.org' })
+    const refusal = { kind: 'refused', why: 'its hello is cut into more than 64 records' }
+    const many = inRecords(whole, [1])
+    expect(readClientHello(many)).toEqual(refusal)
+    const each = many.map((_, at) => at)
+    expect(inPieces(many, [...each])).toEqual(refusal)
+    // Told with the first byte of that record.
+    expect(readClientHello(many.subarray(0, 64 * 6))).toEqual({ kind: 'more' })
+    expect(readClientHello(many.subarray(0, 64 * 6 + 1))).toEqual(refusal)
   })
 
   it('is never read wrong, never throws and never waits beyond its limit, whatever the bytes are', () => {
