@@ -4,24 +4,21 @@
  * X1. HTTP/1.1 over a connection of dial.ts. Redirects are not followed, an upgrade is refused, trailers are dropped, nothing is decompressed.
  * X2. Every wait has its end: until there is a connection, until the first byte once the request is out, between two pieces, and over all. A
  *     reader that does not take a piece counts like an upstream that sends none, but the error says whose fault it was.
- * X3. A connection is used again for the same place for 60 s after its address was judged, and after at most 4 s of rest: an upstream that
- *     closes it meanwhile would cost a request that must not be sent twice. GET and HEAD are sent once more in that case.
+ * X3. A connection may be used again (pool.ts). Where the upstream closed it meanwhile, GET and HEAD are sent once more; nothing else is sent twice.
  * X4. An answer is read piece by piece, and the next is asked for only when the last was taken. At most `bytesMax` are read. The memory of a piece is
  *     the reader's alone.
  */
-import type { Agent, ClientRequest, IncomingMessage } from 'node:http'
-import type { Socket } from 'node:net'
+import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { Clock, Timer } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
 import { http } from '../../base/node-http.ts'
 import { giveBack } from '../../base/piece-memory.ts'
 import { createDial, type Dial, type DialParts } from './dial.ts'
+import { createPool, type Dialling, type Pool } from './pool.ts'
 
 const HEAD_BYTES_MAX = 64 * 1024
-const JUDGED_FOR_MS = 60_000
-const REST_MS_MAX = 4000
-/** Of one place. */
-const RESTING_MAX = 32
+/** Servers close a connection to a reader that takes nothing for some time; that is no fault of theirs. */
+const HELD_UP_MS = 5000
 
 export interface Limits {
   connectMs: number
@@ -47,8 +44,11 @@ export interface Outward {
   limits: Limits
 }
 
-/** Whose fault the end of an exchange was, in `facts.by` of its error; `facts.sent` says whether the upstream may have got the request. */
-export type EndedBy = 'upstream' | 'reader' | 'caller'
+/**
+ * Who ended an exchange, in `facts.by` of its error; `facts.sent` says whether the upstream may have got the request. `limit`: one of the hub's own,
+ * of bytes or of time in all. `reader`: also where an upstream broke off after its reader had let it wait.
+ */
+export type EndedBy = 'upstream' | 'limit' | 'reader' | 'caller'
 
 export interface OutwardAnswer {
   status: number
@@ -71,13 +71,14 @@ export interface Exchange {
   close(): void
 }
 
+const CODES = {
+  upstream: 'upstream_failed',
+  limit: 'upstream_failed',
+  reader: 'timed_out',
+  caller: 'cancelled',
+} as const
 const ended = (by: EndedBy, why: string, sent: boolean): HubError =>
-  new HubError(by === 'upstream' ? 'upstream_failed' : by === 'reader' ? 'timed_out' : 'cancelled', why, {
-    facts: { by, sent },
-  })
-
-const hostOf = (url: URL): string => url.hostname.replace(/^\[(.*)\]$/, '$1')
-const portOf = (url: URL): number => Number(url.port || (url.protocol === 'https:' ? 443 : 80))
+  new HubError(CODES[by], why, { facts: { by, sent } })
 
 export function createExchange(parts: DialParts): Exchange {
   const { clock } = parts
@@ -114,61 +115,6 @@ export function createExchange(parts: DialParts): Exchange {
   }
 }
 
-interface Pool {
-  agent: Agent
-  /** Closes the connections that rest and are too old, or all that rest. */
-  tidy(): void
-  drop(): void
-  close(): void
-}
-
-/** What a request hands to the connection that is made for it. */
-interface Dialling {
-  dialling: { signal: AbortSignal; connectMs: number }
-}
-
-function createPool(dial: Dial, url: URL, local: boolean, clock: Clock): Pool {
-  const place = { host: hostOf(url), port: portOf(url), local }
-  const judgedAt = new WeakMap<Socket, number>()
-  const restsFrom = new WeakMap<Socket, number>()
-  const agent = new http.Agent({ keepAlive: true, maxFreeSockets: RESTING_MAX, scheduling: 'lifo' })
-  const isOld = (socket: Socket) => clock.monotonicMs() - (judgedAt.get(socket) ?? 0) > JUDGED_FOR_MS
-  const resting = () => Object.values(agent.freeSockets).flatMap((each) => each ?? [])
-
-  const connecting = agent as unknown as {
-    createConnection(options: Dialling, done: (error: Error | null, socket?: Socket) => void): undefined
-    keepSocketAlive(socket: Socket): boolean
-  }
-  connecting.createConnection = ({ dialling }, done) => {
-    const from = clock.monotonicMs()
-    const asked = { place, secured: url.protocol === 'https:', connectMs: dialling.connectMs }
-    dial(asked, dialling.signal).then(
-      (socket) => {
-        judgedAt.set(socket, from)
-        done(null, socket)
-      },
-      (thrown: Error) => done(thrown),
-    )
-  }
-  const keep = connecting.keepSocketAlive.bind(agent)
-  connecting.keepSocketAlive = (socket) => {
-    restsFrom.set(socket, clock.monotonicMs())
-    return !isOld(socket) && keep(socket)
-  }
-  const drop = () => {
-    for (const socket of resting()) socket.destroy()
-  }
-  return {
-    agent,
-    tidy() {
-      for (const socket of resting())
-        if (isOld(socket) || clock.monotonicMs() - (restsFrom.get(socket) ?? 0) > REST_MS_MAX) socket.destroy()
-    },
-    drop,
-    close: () => agent.destroy(),
-  }
-}
-
 /** The one timer of an exchange: which wait it is in, and when that has lasted too long (X2). */
 function createWatch(limits: Limits, clock: Clock, onEnd: (by: EndedBy, why: string) => void) {
   const beganMs = clock.monotonicMs()
@@ -176,6 +122,7 @@ function createWatch(limits: Limits, clock: Clock, onEnd: (by: EndedBy, why: str
   let waitsFor: 'connection' | 'body' | 'head' | 'piece' | 'reader' = 'connection'
   let timer: Timer | undefined
   let dueMs = 0
+  let wasHeldUp = false
   const limitOf = () => {
     if (waitsFor === 'connection') return limits.connectMs
     return waitsFor === 'head' ? limits.firstByteMs : limits.idleMs
@@ -185,7 +132,7 @@ function createWatch(limits: Limits, clock: Clock, onEnd: (by: EndedBy, why: str
     const left = limitOf() - (nowMs - lastMs)
     const leftInAll = limits.totalMs - (nowMs - beganMs)
     if (leftInAll <= 0) {
-      onEnd('upstream', `it took longer than ${limits.totalMs / 1000} s in all`)
+      onEnd('limit', `it took longer than ${limits.totalMs / 1000} s in all`)
       return
     }
     if (left > 0) {
@@ -200,10 +147,16 @@ function createWatch(limits: Limits, clock: Clock, onEnd: (by: EndedBy, why: str
   }
   look()
   return {
+    /** Its reader let the upstream wait so long that it may have closed the connection for that. */
+    get wasHeldUp() {
+      return wasHeldUp || (waitsFor === 'reader' && clock.monotonicMs() - lastMs >= HELD_UP_MS)
+    },
     /** What is waited for from now on. */
     now(what: typeof waitsFor) {
+      const nowMs = clock.monotonicMs()
+      wasHeldUp ||= waitsFor === 'reader' && nowMs - lastMs >= HELD_UP_MS
       waitsFor = what
-      lastMs = clock.monotonicMs()
+      lastMs = nowMs
       if (lastMs + limitOf() >= dueMs) return
       timer?.cancel()
       look()
@@ -260,11 +213,12 @@ function exchangeOnce(asked: Outward, pool: Pool, clock: Clock, signal: AbortSig
       // Behind the listener of Node's parser, which has copied what it hands on: what it was read into is needed by nobody.
       socket.on('data', giveBack)
       request.once('close', () => socket.off('data', giveBack))
+      if (asked.method === 'HEAD') pool.useUp(socket)
       sent = true
       watch.now(isWhole(asked.body) ? 'piece' : 'body')
     })
     request.on('error', (thrown: NodeJS.ErrnoException) => {
-      if (answer !== undefined && error === undefined) return end('upstream', wordsOf(thrown))
+      if (answer !== undefined && error === undefined) return brokeOff(watch, wordsOf(thrown), end)
       if (thrown instanceof HubError) error ??= thrown
       const isStale = request.reusedSocket && thrown.code === 'ECONNRESET'
       error ??= new HubError('upstream_failed', wordsOf(thrown), { facts: { by: 'upstream', sent, stale: isStale } })
@@ -338,6 +292,14 @@ async function send(
   request.end()
 }
 
+const BROKEN = 'the upstream broke off its answer'
+
+/** Nobody here ended it, so the upstream did; but it need not have wanted to. */
+function brokeOff({ wasHeldUp }: Watch, why: string, end: Reading['end']): void {
+  if (wasHeldUp) end('reader', 'the upstream closed the connection after its answer had not been read for a while')
+  else end('upstream', why)
+}
+
 interface Reading {
   take: (piece: Buffer) => Promise<void> | undefined
   watch: Watch
@@ -354,7 +316,11 @@ function readAnswer(answer: IncomingMessage, reading: Reading): Promise<void> {
     let bytes = 0
     let isWhole = false
     let waiting: Promise<void> | undefined
-    const fail = () => reject(why() ?? ended('upstream', 'the upstream broke off its answer', true))
+    const fail = () => reject(why() ?? ended('upstream', BROKEN, true))
+    const broken = () => {
+      brokeOff(watch, BROKEN, end)
+      fail()
+    }
     const done = () => {
       if (!isWhole || waiting !== undefined) return
       over()
@@ -362,7 +328,7 @@ function readAnswer(answer: IncomingMessage, reading: Reading): Promise<void> {
     }
     answer.on('data', (piece: Buffer) => {
       bytes += piece.length
-      if (bytes > bytesMax) return end('upstream', `its answer is over ${bytesMax} bytes`)
+      if (bytes > bytesMax) return end('limit', `its answer is over ${bytesMax} bytes`)
       waiting = take(piece)
       if (waiting === undefined) return watch.now('piece')
       watch.now('reader')
@@ -384,14 +350,9 @@ function readAnswer(answer: IncomingMessage, reading: Reading): Promise<void> {
       isWhole = answer.complete
       done()
     })
-    answer.once('error', () => {
-      end('upstream', 'the upstream broke off its answer')
-      fail()
-    })
+    answer.once('error', broken)
     answer.once('close', () => {
-      if (isWhole) return
-      end('upstream', 'the upstream broke off its answer')
-      fail()
+      if (!isWhole) broken()
     })
     if (answer.destroyed) fail()
   })

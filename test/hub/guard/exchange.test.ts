@@ -326,7 +326,7 @@ describe('an upstream that does not behave (E11)', () => {
       drip?.()
       if (n < 18) await until(() => got === n)
     }
-    expect(await dripping).toMatchObject({ message: 'it took longer than 1800 s in all' })
+    expect(await dripping).toMatchObject({ message: 'it took longer than 1800 s in all', facts: { by: 'limit' } })
   })
 
   it('is cut at the limit of bytes, however much it would send', async () => {
@@ -340,7 +340,11 @@ describe('an upstream that does not behave (E11)', () => {
       more()
     })
     const told = await whole(exchangeTo(), asking(port, { limits: { ...LIMITS, bytesMax: 1 << 20 } })).catch((t) => t)
-    expect(told).toMatchObject({ code: 'upstream_failed', message: 'its answer is over 1048576 bytes' })
+    expect(told).toMatchObject({
+      code: 'upstream_failed',
+      message: 'its answer is over 1048576 bytes',
+      facts: { by: 'limit' },
+    })
     expect(sent).toBeLessThan(1 << 26)
   })
 
@@ -407,6 +411,28 @@ describe('streams', () => {
     expect(await told).toMatchObject({ code: 'timed_out', facts: { by: 'reader' } })
   })
 
+  it.each([
+    [4000, 'upstream'],
+    [6000, 'reader'],
+  ])('that an upstream breaks off after they were not read for %d ms end by fault of the %s', async (restMs, by) => {
+    const clock = createFakeClock()
+    let socket: Socket | undefined
+    const port = await speaking((came) =>
+      came.once('data', () => {
+        came.write('HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nx')
+        socket = came
+      }),
+    )
+    const answer = await exchangeTo({ clock }).open(asking(port), never)
+    let go = () => {}
+    const told = answer.read(() => new Promise<void>((resolve) => (go = resolve))).catch((thrown) => thrown)
+    await clock.advance(restMs)
+    go()
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    socket?.destroy()
+    expect(await told).toMatchObject({ facts: { by } })
+  })
+
   it('sends a body piece by piece, as fast as the upstream takes it', async () => {
     let got = 0
     let go: (() => void) | undefined
@@ -439,6 +465,46 @@ describe('streams', () => {
 })
 
 describe('connections used again', () => {
+  const FORGED = 'HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nforged'
+  /** What comes behind an answer to its first request must be no answer to the next. */
+  async function twice(method: string, first: string) {
+    let connections = 0
+    let isClosed = false
+    let behind = () => {}
+    const port = await speaking((socket, n) => {
+      connections = n
+      let asked = 0
+      socket.on('close', () => (isClosed = true))
+      if (n === 1) behind = () => socket.write(FORGED)
+      socket.on('data', () => {
+        asked += 1
+        if (n > 1) socket.write('HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ntrue')
+        else socket.write(asked === 1 ? first : FORGED)
+      })
+    })
+    const exchange = exchangeTo()
+    expect(await whole(exchange, asking(port, { method }))).toMatchObject({ status: 200 })
+    return { exchange, port, behind: () => behind(), isClosed: () => isClosed, connections: () => connections }
+  }
+
+  it('are not those of a HEAD: a body behind its answer would be the answer to somebody else [E5]', async () => {
+    const { exchange, port, connections } = await twice('HEAD', 'HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n')
+    expect(await whole(exchange, asking(port))).toMatchObject({ text: 'true' })
+    expect(connections()).toBe(2)
+  })
+
+  it('are closed as soon as a byte comes that nobody asked for [E5]', async () => {
+    const { exchange, port, behind, isClosed, connections } = await twice(
+      'GET',
+      'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok',
+    )
+    expect(isClosed()).toBe(false)
+    behind()
+    await until(isClosed)
+    expect(await whole(exchange, asking(port))).toMatchObject({ text: 'true' })
+    expect(connections()).toBe(2)
+  })
+
   it('serves many requests over one, and asks once more only what may be asked twice', async () => {
     const seen: string[] = []
     let connections = 0
