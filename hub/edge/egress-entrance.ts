@@ -83,8 +83,9 @@ export function createEgress(options: EgressOptions, outer: EgressOuter) {
     limit: () => options.egressTaskBytes,
   })
   const records = createEgressRecords({ gate, clock, log, alongside: sent.keep })
+  const held = createHeld()
   const { exchange, keys, send, archives } = createWayOut({
-    ...{ ...outer, redaction, nowMs: clock.wallMs },
+    ...{ ...outer, redaction, held, nowMs: clock.wallMs },
     archives: outer.archivesFolder,
     cacheBytes: () => options.egressCacheBytes,
     hasRoom: () => guard.host.disk.last().level === 'fine',
@@ -164,8 +165,7 @@ export function createEgress(options: EgressOptions, outer: EgressOuter) {
   }
 
   const serve = createPipeline({
-    ...{ gate, clock, standing, meter, heldBack, propose, sends: sent.count },
-    held: createHeld(),
+    ...{ gate, clock, standing, meter, heldBack, propose, held, sends: sent.count },
     send,
     outward: { exchange, keys },
     upstream: (name) => options.upstreams.find((each) => each.name === name),
@@ -209,7 +209,9 @@ export function createEgress(options: EgressOptions, outer: EgressOuter) {
     archives: archives.view,
     /** Opens the second socket of a session that may reach something; nothing for another. */
     async open(session: string): Promise<void> {
-      if ((tasks.session(session)?.authority.egress.length ?? 0) > 0) await socket.open(session)
+      if ((tasks.session(session)?.authority.egress.length ?? 0) === 0) return
+      standing.begin(session)
+      await socket.open(session)
     },
     close: socket.close,
     closeAll() {

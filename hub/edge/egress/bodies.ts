@@ -1,4 +1,4 @@
-/** Bodies of agents' requests (E5, E12, E20): read whole within a limit, a time and a share of memory, or handed on piece by piece. */
+/** Bodies of agents' requests, and of answers that are kept whole (E5, E12, E20): read whole within a limit, a time and a share of memory, or handed on piece by piece. */
 import type { IncomingMessage } from 'node:http'
 import type { Clock, Timer } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
@@ -67,7 +67,7 @@ export async function* counting(body: AsyncIterable<Buffer>, count: (bytes: numb
  * Pieces that are kept, copied together. A piece may be one byte that was cut from a read of 64 KiB: kept as it came it would hold all of
  * that, and an object of its own (E20).
  */
-function createBlocks() {
+export function createBlocks() {
   const full: Buffer[] = []
   let block = Buffer.alloc(0)
   let used = 0
@@ -102,6 +102,9 @@ export function requirePlainBody({ headers, method = '' }: IncomingMessage): voi
   if ((method === 'GET' || method === 'HEAD') && (coding !== undefined || (headers['content-length'] ?? '0') !== '0'))
     throw new HubError('schema_invalid', `a ${method} carries no body`)
 }
+
+export const noRoom = (): HubError =>
+  new HubError('rate_limited', 'too many large bodies are under way', { facts: { retryAfterMs: 1000 } })
 
 /** The whole body; the caller gives its bytes back to `held`. Throws `too_large`, `timed_out`, `rate_limited`, or `cancelled` where the agent left. */
 export function readWhole(
@@ -140,7 +143,7 @@ export function readWhole(
         return
       }
       if (!held.take(piece.length)) {
-        fail(new HubError('rate_limited', 'too many large requests are under way', { facts: { retryAfterMs: 1000 } }))
+        fail(noRoom())
         return
       }
       bytes += piece.length

@@ -15,29 +15,21 @@ import { nextTurn } from '../../base/turn.ts'
 import type { Exchange, Limits, Outward, OutwardAnswer } from '../../guard/outward/exchange.ts'
 import type { Upstream } from '../../protocol/egress/upstreams.ts'
 import type { ArchiveKeeper, Archives, FoundArchive } from '../../work/egress/archives.ts'
-import { isRefused, type JudgedHead } from '../../work/egress/wire/judged.ts'
-import {
-  archivesNamed,
-  isKeepable,
-  isRegistryPage,
-  passAnswerHeaders,
-  refusalFor,
-  registryPage,
-} from '../../work/egress/wire.ts'
+import type { JudgedHead } from '../../work/egress/wire/judged.ts'
+import { archivesNamed, isKeepable, isRegistryPage, refusalFor } from '../../work/egress/wire.ts'
+import { AHEAD_BYTES_MAX, drained, headerOf, readFirst, respond, safeHeaders, scanned } from './answers.ts'
 import { fromArchive } from './archive-answer.ts'
-import { inTurns } from './bodies.ts'
+import { type Held, inTurns } from './bodies.ts'
 import type { UpstreamKeys } from './keys.ts'
 import { createLeakPatterns, createLeakScan, type LeakPatterns, type LeakScan } from './leak-scan.ts'
+import { createPages } from './pages.ts'
 import type { CallEnd, EgressExchange, UsageReader } from './ports.ts'
 import type { ArchiveEnd } from './records.ts'
 
 const MIB = 1024 ** 2
 const READ_ON_MS = 5000
 const READ_ON_MAX = 8
-const AHEAD_BYTES_MAX = 512 * 1024
 const ERROR_BYTES_MAX = 64 * 1024
-/** Upstreams as programs in a container see them. */
-const SEEN_AT = 'http://127.0.0.1:47080/up'
 
 /** Before there is an answer there is nothing to mask. */
 const NO_SCAN = createLeakScan(createLeakPatterns([]))
@@ -80,12 +72,6 @@ function limitsFor({ local, kind }: Pick<Upstream, 'local' | 'kind'>, streams: b
   }
 }
 
-const headerOf = (rawHeaders: readonly string[], name: string): string | undefined => {
-  for (let at = 0; at < rawHeaders.length; at += 2)
-    if (rawHeaders[at]?.toLowerCase() === name) return rawHeaders[at + 1]
-  return undefined
-}
-
 /** Follows the end of the agent and of its session; aborts the exchange when nothing more is to be had from it. */
 function createLeaving(outgoing: Outgoing, clock: Clock, reading: { on: number }) {
   const { response, ended, usage } = outgoing
@@ -120,22 +106,17 @@ function createLeaving(outgoing: Outgoing, clock: Clock, reading: { on: number }
   }
 }
 
-/** The whole of something that is sent at once, masked. */
-const scanned = (whole: Buffer, scan: LeakScan): Buffer => Buffer.concat([...scan.pass(whole), scan.rest()])
-
-/** What passes of the headers, each value masked by itself. */
-const safeHeaders = ({ rawHeaders }: Pick<OutwardAnswer, 'rawHeaders'>, scan: LeakScan): [string, string][] =>
-  passAnswerHeaders(rawHeaders).map(([name, value]) => [name, scanned(Buffer.from(value), scan).toString()])
-
 export function createSending(parts: {
   clock: Clock
   exchange: Exchange
   keys: UpstreamKeys
   patterns: () => LeakPatterns
   archives: Archives
+  held: Held
 }): Sending {
   const { clock, exchange, keys, patterns, archives } = parts
   const reading = { on: 0 }
+  const pages = createPages(parts)
 
   async function open(outgoing: Outgoing, signal: AbortSignal): Promise<OutwardAnswer> {
     const { upstream, head, body, streams } = outgoing
@@ -212,11 +193,15 @@ export function createSending(parts: {
         return end({ kind: 'failed_before', answer: { status, rawHeaders: answer.rawHeaders, body } })
       }
       if (status === 200 && isRegistryPage(upstream, outgoing.head)) {
-        const page = await readFirst(answer, upstream.bodyBytesMax + 1, false)
-        bytesIn = page.length
-        await passPage(outgoing, answer, page, scan, clock)
         const type = headerOf(answer.rawHeaders, 'content-type') ?? ''
-        archives.named(upstream, await inTurns(archivesNamed(upstream, outgoing.head, type, page)))
+        await pages(outgoing, answer, scan, {
+          came(bytes) {
+            bytesIn = bytes
+          },
+          async whole(page) {
+            archives.named(upstream, await inTurns(archivesNamed(upstream, outgoing.head, type, page)))
+          },
+        })
         return end({ kind: 'failed_before' })
       }
       keeper =
@@ -251,29 +236,6 @@ export function createSending(parts: {
   }
 }
 
-/** A page of a registry, written anew so that it leads back to this upstream. */
-async function passPage(
-  outgoing: Outgoing,
-  { status, rawHeaders }: OutwardAnswer,
-  page: Buffer,
-  scan: LeakScan,
-  clock: Clock,
-): Promise<void> {
-  const { upstream } = outgoing
-  if (page.length > upstream.bodyBytesMax)
-    throw new HubError('upstream_failed', `the page is over ${upstream.bodyBytesMax} bytes`, { facts: { sent: true } })
-  const type = headerOf(rawHeaders, 'content-type') ?? ''
-  const seen = { base: `${SEEN_AT}/${upstream.name}`, nowMs: clock.wallMs() }
-  const written = await inTurns(registryPage(upstream, type, page, seen))
-  if (isRefused(written)) {
-    const { status: refused, headers, body } = refusalFor(upstream.kind, written.code, written.detail)
-    respond(outgoing, refused, headers, body)
-    return
-  }
-  const safe = scanned(Buffer.from(written), scan)
-  respond(outgoing, status, safeHeaders({ rawHeaders }, scan), safe)
-}
-
 /** Where one redirect may lead: to the second host of a registry, for what only reads (S2). */
 function secondOf({ files, kind }: Upstream, { method, host }: JudgedHead, answer: OutwardAnswer): URL | undefined {
   if (files === undefined || (kind !== 'npm' && kind !== 'pypi') || host === 'files') return undefined
@@ -290,17 +252,6 @@ function whyNoAnswer({ status, rawHeaders }: OutwardAnswer): string | undefined 
   if (status >= 300 && status < 400 && status !== 304) return `it answered ${status}: redirects are not followed`
   const coding = headerOf(rawHeaders, 'content-encoding')?.trim().toLowerCase() ?? 'identity'
   return coding === 'identity' || coding === '' ? undefined : 'it sent an encoding that was not asked for'
-}
-
-function respond(
-  { request, response }: EgressExchange,
-  status: number,
-  headers: readonly (readonly [string, string])[],
-  body: Buffer,
-): void {
-  if (response.destroyed) return
-  response.writeHead(status, [...headers, ['content-length', String(body.length)] as const].flat())
-  response.end(request.method === 'HEAD' ? undefined : body)
 }
 
 /** Nothing came of it: said in the shape of the kind, with a status after which a client may try again. */
@@ -337,18 +288,6 @@ function flushTogether(response: ServerResponse): void {
   nextTurn().then(() => socket?.uncork())
 }
 
-/** Resolves when the agent takes more, or has left. */
-const drained = (response: ServerResponse): Promise<void> =>
-  new Promise((resolve) => {
-    const on = () => {
-      response.off('drain', on)
-      response.off('close', on)
-      resolve()
-    }
-    response.on('drain', on)
-    response.on('close', on)
-  })
-
 /**
  * Passes the answer on to its end. After the agent has left, it reads on until the exchange is ended by its signal, so that the usage at the end
  * can be seen. Throws what the exchange throws; the connection of the agent is then broken off, so that half an answer never looks whole.
@@ -376,21 +315,4 @@ async function passAnswer({ response, answer, status, headers, scan, onPiece, gi
     response.destroy()
     throw thrown
   }
-}
-
-/** The first bytes of an answer. Throws if it broke off before that, unless a part is enough. */
-async function readFirst(answer: OutwardAnswer, most: number, isPartEnough: boolean): Promise<Buffer> {
-  const pieces: Buffer[] = []
-  let bytes = 0
-  try {
-    await answer.read((piece) => {
-      bytes += piece.length
-      pieces.push(piece)
-      if (bytes > most) answer.cut()
-      return undefined
-    })
-  } catch (thrown) {
-    if (bytes <= most && !isPartEnough) throw thrown
-  }
-  return Buffer.concat(pieces).subarray(0, most)
 }

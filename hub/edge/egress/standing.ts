@@ -6,7 +6,7 @@
  *     or body refuse is judged each time all the same: one refusal must not stand before another request.
  * N2. An upstream that answers 401 or 403 three times in a row (`budget.keyRefusals`) is left alone by that session for ten minutes from the last
  *     of them: its key is wrong, and each try shows it again. One more refusal after that, and it is left alone anew.
- * N3. An upstream that broke off two answers in a row rests for 30 s, for everybody.
+ * N3. An upstream that broke off two answers in a row rests for 30 s, for everybody. What a limit of the hub or a slow reader ended is no fault of its.
  * N4. A session whose program left three metered answers in a row before their end reaches nothing more: it would spend money unread.
  */
 import type { Clock } from '../../base/clock.ts'
@@ -36,6 +36,8 @@ export interface KeyRefusals {
 }
 
 export interface Standing {
+  /** From now on this session is remembered, until `forget`. What still ends after that leaves nothing behind. */
+  begin(session: string): void
   /** The refusal of exactly this request, if it was refused a moment ago. */
   refusedBefore(session: string, request: string): HubError | undefined
   refused(session: string, request: string, error: HubError): void
@@ -58,13 +60,8 @@ export function createStanding(clock: Clock, keys: KeyRefusals): Standing {
   const sessions = new Map<string, OfSession>()
   const cuts = new Map<string, { inARow: number; restsUntilMs: number }>()
 
-  function of(session: string): OfSession {
-    const known = sessions.get(session)
-    if (known !== undefined) return known
-    const made: OfSession = { refused: new Map(), denied: new Map(), left: 0 }
-    sessions.set(session, made)
-    return made
-  }
+  const nothingOf = (): OfSession => ({ refused: new Map(), denied: new Map(), left: 0 })
+  const of = (session: string): OfSession => sessions.get(session) ?? nothingOf()
 
   function deniedOf(session: string, upstream: string): { inARow: number; lastMs: number } {
     const { denied } = of(session)
@@ -82,6 +79,7 @@ export function createStanding(clock: Clock, keys: KeyRefusals): Standing {
   }
 
   return {
+    begin: (session) => void sessions.set(session, nothingOf()),
     refusedBefore(session, request) {
       const found = of(session).refused.get(request)
       return found !== undefined && clock.monotonicMs() - found.atMs < REFUSED_FOR_MS ? found.error : undefined

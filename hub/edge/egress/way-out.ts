@@ -6,6 +6,7 @@ import { systemResolve } from '../../guard/outward/post.ts'
 import type { Resolve } from '../../guard/outward/target.ts'
 import { createArchives } from '../../work/egress/archives.ts'
 import type { Secrets } from '../../work/sandbox/secrets.ts'
+import type { Held } from './bodies.ts'
 import { createUpstreamKeys } from './keys.ts'
 import { createLeakPatterns, type LeakPatterns } from './leak-scan.ts'
 import { createSending } from './sending.ts'
@@ -22,6 +23,8 @@ export function createWayOut(parts: {
   archives: string
   cacheBytes: () => number
   hasRoom: () => boolean
+  /** The memory that all bodies share. */
+  held: Held
   nowMs: () => number
 }) {
   const { clock, redaction, secrets, ownPorts, ownPlaces, resolve = systemResolve, ca } = parts
@@ -34,7 +37,7 @@ export function createWayOut(parts: {
       made = { of: known, patterns: createLeakPatterns(known.map(([name, value]) => [name, Buffer.from(value)])) }
     return made.patterns
   }
-  const { archives: folder, cacheBytes, hasRoom, nowMs } = parts
+  const { archives: folder, cacheBytes, hasRoom, nowMs, held } = parts
   const archives = createArchives({ folder, bytesMax: cacheBytes, hasRoom, nowMs })
-  return { exchange, keys, archives, send: createSending({ clock, exchange, keys, patterns, archives }) }
+  return { exchange, keys, archives, send: createSending({ clock, exchange, keys, patterns, archives, held }) }
 }

@@ -45,10 +45,12 @@ async function scene(clock: FakeClock | undefined = undefined) {
   await new Promise<void>((resolve) => far.listen(0, '127.0.0.1', () => resolve()))
   const ending = new AbortController()
   const time = clock ?? createSystemClock()
+  const standing = createStanding(time, { most: () => 3, before: () => ({ inARow: 0, agoMs: 0 }) })
+  standing.begin(SESSION)
   const line = createLines({
     refused: () => undefined,
     clock: time,
-    standing: createStanding(time, { most: () => 3, before: () => ({ inARow: 0, agoMs: 0 }) }),
+    standing,
     gate: {
       admit(_call: unknown, effect: () => unknown) {
         if (!allows) throw refusal
