@@ -1,6 +1,7 @@
 /** What the way outward costs, each figure beside the direct call of the same run: latency, first byte, large bodies, streams, money, and what others feel. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { Agent, request } from 'node:http'
+import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createSystemClock } from '../../hub/base/clock.ts'
 import { KILL_POINTS, killRound } from '../support/kill-rounds.ts'
@@ -278,15 +279,20 @@ async function others(scene: Scene): Promise<Figure[]> {
   ]
 }
 
-/** `kill -9` at each of the six points in turn. */
+/** `kill -9` at each of the six points in turn, as many at a time as there are cores: each round has a home of its own. */
 async function killed(say: (line: string) => void, rounds: number): Promise<Figure> {
   let wrong = 0
-  for (let n = 0; n < rounds; n += 1) {
-    const fault = await killRound(KILL_POINTS[n % KILL_POINTS.length] ?? 'mid stream')
-    if (fault === undefined) continue
-    wrong += 1
-    say(fault)
+  let begun = 0
+  const lane = async () => {
+    while (begun < rounds) {
+      begun += 1
+      const fault = await killRound(KILL_POINTS[begun % KILL_POINTS.length] ?? 'mid stream')
+      if (fault === undefined) continue
+      wrong += 1
+      say(fault)
+    }
   }
+  await Promise.all(Array.from({ length: availableParallelism() }, lane))
   const text = `rounds of ${rounds} with kill -9 at one of 6 points of a call, after which the account is not what the model server's count permits; the aim is 0`
   return { key: 'afterKillWrong', value: wrong, unit: '', text }
 }
