@@ -87,7 +87,7 @@ describe('a page of a registry [E20]', () => {
   it('for which there is no room is refused, and holds nothing', async () => {
     const { held, told } = await page(LINK.length - 1, Buffer.from(LINK), 10)
     await eventually(() => told.isOver)
-    expect(told.error).toMatchObject({ code: 'rate_limited' })
+    expect(told).toMatchObject({ error: { code: 'rate_limited' }, cameBytes: 0 })
     expect(held.bytes).toBe(0)
   })
 
