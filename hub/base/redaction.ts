@@ -199,7 +199,8 @@ export function createRedaction(): Redaction {
     know(name, bytes) {
       // A key of an upstream is told of at each of its uses: nothing is new then, and the spellings of a value take a tenth of a millisecond.
       const held = current.get(name)
-      const spellings = held !== undefined && isUtf8(bytes) && held === bytes.toString('utf8').trim() ? [held] : spellingsOf(bytes)
+      const spellings =
+        held !== undefined && isUtf8(bytes) && held === bytes.toString('utf8').trim() ? [held] : spellingsOf(bytes)
       const [key] = spellings
       if (key === undefined) return false
       const before = known.get(key)

@@ -47,8 +47,8 @@ export interface EgressOuter {
   secrets: Pick<Secrets, 'ofHub'>
   /** Ports on which this hub, its watchdog and its console listen now. */
   ownPorts: () => ReadonlySet<number>
-  /** Where this hub is reached from outside, as `host:port`. */
-  ownPlaces: ReadonlySet<string>
+  /** Where this hub and its watchdog are reached from outside now, as `host:port`. */
+  ownPlaces: () => ReadonlySet<string>
   /** Who counts money; the account of the work ring without it. */
   meter?: Meter
   proposals?: Proposals

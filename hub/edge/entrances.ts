@@ -26,6 +26,7 @@ import { answerLink } from './people/answer-link.ts'
 import { createContactEntrance } from './people/contact.ts'
 import { createDoors } from './people/doors.ts'
 import { createAddress, placesOf, type Reach } from './people/reach.ts'
+import { createWatchdogPlaces } from './people/watchdog-places.ts'
 import { createHealth } from './routes/operator.ts'
 import type { UpstreamParts } from './routes/upstreams.ts'
 import { createServe } from './serve.ts'
@@ -100,11 +101,12 @@ export function createEntrances(options: EntranceOptions, outer: EntranceOuter) 
 
   const address = createAddress(options.httpPort)
   const { agents, frames, sumRefusals } = createAgentEntrance(options, outer)
+  const watchdogPlaces = createWatchdogPlaces(home)
   const egress = createEgress(options, {
     ...outer,
     archivesFolder: join(home, 'cache', 'archives'),
     ownPorts: () => new Set([address.port(), outer.metrics.port, watchdogPortOf(home)]),
-    ownPlaces: placesOf(reach),
+    ownPlaces: () => new Set([...placesOf(reach), ...watchdogPlaces()]),
   })
   const watchdog = createWatchdogLink(options, outer)
   const { shutdown, say } = watchdog

@@ -1,5 +1,5 @@
 /** Egress in a whole hub: who has the second socket, what the rules decide, what is written down, and what ends it (E13, E16). */
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer, request, type Server } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { join } from 'node:path'
@@ -11,12 +11,16 @@ const KEY = 'canary-Zq8wN3vTy0LmKc7RbXe51HdUa9'
 let upstream: Server
 let port = 0
 const seen: string[] = []
+let finish: (() => void) | undefined
 const open = new Set<Socket>()
 beforeAll(async () => {
   upstream = createServer((asked, response) => {
     seen.push(`${asked.method} ${asked.url} ${asked.headers.authorization ?? ''}`)
     if (asked.url === '/hang') response.writeHead(200).write('begun')
-    else response.end(`you sent ${asked.headers.authorization}`)
+    else if (asked.url === '/slow') {
+      response.writeHead(200).write('begun')
+      finish = () => response.end(' and ended')
+    } else response.end(`you sent ${asked.headers.authorization}`)
   })
   upstream.on('connection', (socket) => open.add(socket))
   await new Promise<void>((resolve) => upstream.listen(0, '127.0.0.1', () => resolve()))
@@ -121,6 +125,45 @@ describe('egress', () => {
     expect(after.whyNot('another of its sessions', 500)?.code).toBe('budget_exceeded')
     expect((await ask(h, reader, `/up/api/${'x'.repeat(601)}`)).text).toContain('budget_exceeded')
     expect(h.hub.guard.alerts.isOpen('egress_bytes:reader')).toBe(true)
+  })
+
+  test('an upstream that is taken out of hub.yaml ends no call under way, and refuses every new one by name', async () => {
+    await using h = await hubWith()
+    const [reader] = await h.bring('reader')
+    const running = ask(h, reader, '/up/api/slow')
+    await h.until(() => finish !== undefined, 'the call is under way')
+    const file = join(h.home, 'hub.yaml')
+    const { upstreams, ...rest } = JSON.parse(readFileSync(file, 'utf8'))
+    writeFileSync(file, JSON.stringify({ ...rest, upstreams: { other: upstreams.other } }))
+    let answer: Awaited<ReturnType<typeof ask>> | undefined
+    await h.until(() => {
+      ask(h, reader, '/up/api/v1').then((each) => (answer = each))
+      return answer?.status === 404
+    }, 'new calls are refused')
+    expect(JSON.parse(answer?.text ?? '')).toMatchObject({
+      code: 'unknown_upstream',
+      detail: 'no upstream is named api',
+    })
+    const before = seen.length
+    await ask(h, reader, '/up/api/v1')
+    expect(seen).toHaveLength(before)
+    finish?.()
+    expect(await running).toEqual({ status: 200, text: 'begun and ended' })
+  })
+
+  test('where the watchdog is reached from outside is no upstream, as soon as its configuration says so [E3]', async () => {
+    await using h = await hubWith()
+    const [reader] = await h.bring('reader')
+    const before = seen.length
+    for (const reach of [`{ publicUrl: "http://127.0.0.1:${port}" }`, `{ hosts: ["127.0.0.1:${port}"] }`]) {
+      writeFileSync(join(h.home, 'watchdog', 'config.yaml'), `# of the operator\nreach: ${reach}\n`)
+      const { status, text } = await ask(h, reader, '/up/api/v1')
+      expect({ status, text }).toMatchObject({
+        status: 403,
+        text: expect.stringContaining('a name of this hub itself'),
+      })
+    }
+    expect(seen).toHaveLength(before)
   })
 
   test('a revoked session loses its call and its socket at once; the hub itself is never reached [E13]', async () => {

@@ -140,7 +140,7 @@ export async function createEgressScene(options: SceneOptions = {}): Promise<Egr
       clock,
       log: { error: () => undefined } as never,
       ownPorts: () => new Set(options.ownPorts ?? []),
-      ownPlaces: new Set(options.ownPlaces ?? []),
+      ownPlaces: () => new Set(options.ownPlaces ?? []),
       resolve: options.resolve,
       ca: options.ca,
       guard: {

@@ -16,7 +16,7 @@ export function createWayOut(parts: {
   redaction: Pick<Redaction, 'know' | 'known'>
   secrets: Pick<Secrets, 'ofHub'>
   ownPorts: () => ReadonlySet<number>
-  ownPlaces: ReadonlySet<string>
+  ownPlaces: () => ReadonlySet<string>
   resolve?: Resolve | undefined
   ca?: string | undefined
   /** The folder of archives, how much of them is kept, and whether there is room for more. */

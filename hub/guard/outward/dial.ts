@@ -31,8 +31,8 @@ export interface DialParts {
   resolve: Resolve
   /** The ports on which this hub, its watchdog and its console listen now. */
   ownPorts: () => ReadonlySet<number>
-  /** Under what a tunnel or proxy brings requests to this hub, as `host:port`. */
-  ownPlaces: ReadonlySet<string>
+  /** Under what a tunnel or proxy brings requests to this hub or its watchdog now, as `host:port`. */
+  ownPlaces: () => ReadonlySet<string>
   /** Certificates to trust beside those of the system: for tests. */
   ca?: string
 }
@@ -81,7 +81,7 @@ const failed = (why: string, at: At): HubError => new HubError('upstream_failed'
 
 export function createDial({ clock, resolve, ownPorts, ownPlaces, ca }: DialParts): Dial {
   async function judged({ host, port, local }: Place): Promise<readonly Address[]> {
-    if (ownPlaces.has(`${host}:${port}`))
+    if (ownPlaces().has(`${host}:${port}`))
       throw new HubError('forbidden', `nothing is sent to ${host}: it is a name of this hub itself`, {
         facts: { at: 'address' },
       })

@@ -55,7 +55,7 @@ function exchangeTo(
     clock: options.clock ?? createSystemClock(),
     resolve: async () => options.addresses?.() ?? [{ address: '127.0.0.1', family: 4 }],
     ownPorts: () => new Set(options.own ?? []),
-    ownPlaces: options.ownPlaces ?? new Set(),
+    ownPlaces: () => options.ownPlaces ?? new Set(),
     ca: RELAY_CERTIFICATE,
   })
   cleanups.push(made.close)
