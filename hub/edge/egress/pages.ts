@@ -9,7 +9,7 @@ import { refusalFor, registryPage } from '../../work/egress/wire.ts'
 import { AHEAD_BYTES_MAX, drained, headerOf, readFirst, respond, safeHeaders, scanned } from './answers.ts'
 import { type Held, inTurns, noRoom } from './bodies.ts'
 import type { LeakScan } from './leak-scan.ts'
-import type { Outgoing } from './sending.ts'
+import type { EgressExchange } from './ports.ts'
 
 /** Upstreams as programs in a container see them. */
 const SEEN_AT = 'http://127.0.0.1:47080/up'
@@ -93,7 +93,12 @@ export function createPages({ clock, held }: { clock: Clock; held: Held }) {
     return anew
   }
 
-  return async (outgoing: Outgoing, answer: OutwardAnswer, scan: LeakScan, hears: PageHears): Promise<void> => {
+  return async (
+    outgoing: EgressExchange & { upstream: Upstream },
+    answer: OutwardAnswer,
+    scan: LeakScan,
+    hears: PageHears,
+  ): Promise<void> => {
     const { upstream, response } = outgoing
     const own = createShare(held)
     try {

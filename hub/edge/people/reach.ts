@@ -2,7 +2,9 @@
  * Where loopback is reached: its port on this machine, and the names under which a private network, tunnel or proxy brings requests to it
  * (docs/protocol.md 1).
  */
+import { parse } from 'yaml'
 import { z } from 'zod'
+import { watchdogFileOf } from '../../base/watchdog-words.ts'
 
 /** Where the loopback listener is reached on this machine. Known for certain once it listens. */
 export interface Address {
@@ -68,6 +70,26 @@ export function placesOf({ publicUrl, hosts }: Reach): Set<string> {
       return (port === undefined ? ['80', '443'] : [port]).map((one) => `${host}:${one}`)
     }),
   )
+}
+
+/** Where the watchdog is reached from outside, as `host:port`, of `reach` in the watchdog's configuration as it stands. A file that cannot be read names none: no watchdog starts with it. */
+export function createWatchdogPlaces(home: string): () => ReadonlySet<string> {
+  let read: { text: string; places: ReadonlySet<string> } | undefined
+  return () => {
+    const text = watchdogFileOf(home)?.text ?? ''
+    if (read?.text !== text) read = { text, places: placesIn(text) }
+    return read.places
+  }
+}
+
+function placesIn(text: string): ReadonlySet<string> {
+  try {
+    const { reach } = (parse(text) ?? {}) as { reach?: unknown }
+    const found = reachShape.safeParse(reach ?? {})
+    return found.success ? placesOf(found.data) : new Set()
+  } catch {
+    return new Set()
+  }
 }
 
 export interface Names {
