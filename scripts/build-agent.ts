@@ -55,7 +55,11 @@ async function main(): Promise<void> {
     const built =
       'from' in recipe
         ? await buildFrom({ ...options, folder: place, reference, from: recipe.from }, socket, say)
-        : await buildOwn({ ...options, folder: place, reference, name }, socket, say)
+        : await buildOwn(
+            { ...options, folder: place, reference, name, lockFile: join(folder, 'image.lock') },
+            socket,
+            say,
+          )
     await noteBuilds(values.home, [built], say)
     process.stdout.write(
       values.json ? `${JSON.stringify(built)}\n` : `${built.state.padEnd(8)}${built.name}  ${built.id}\n`,
@@ -72,7 +76,15 @@ const enginesOf = (socketPath: string) => {
 
 /** The image assembled from parts of this machine. */
 async function buildOwn(
-  options: { root: string; cacheDir: string; firstUser: number; folder: string; reference: string; name: string },
+  options: {
+    root: string
+    cacheDir: string
+    firstUser: number
+    folder: string
+    reference: string
+    name: string
+    lockFile: string
+  },
   socket: string,
   say: (line: string) => void,
 ): Promise<Built> {
@@ -102,7 +114,7 @@ async function buildFrom(options: FromOptions, socket: string, say: (line: strin
     const { source, image } = made
     for (const note of source.notes) say(`${source.name}: ${note}`)
     return {
-      ...{ name: image.reference.replace(/:latest$/, ''), id, state, note: image.note },
+      ...{ name: image.reference.replace(/:latest$/, ''), id, state, note: image.note, packages: [] },
       from: { id: source.id, name: source.name, digests: source.digests },
       notes: source.notes,
     }

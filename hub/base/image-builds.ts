@@ -59,7 +59,11 @@ export function noteImageBuilds(home: string, built: readonly Omit<ImageBuild, '
   if (!existsSync(join(home, 'instance'))) return false
   const ids = new Set(built.map(({ id }) => id))
   const kept = readImageBuilds(home).filter(({ id }) => !ids.has(id))
-  const all = [...kept, ...built.map((each) => rowOf(each, nowMs))].filter(isBuild)
-  replaceFile(fileOf(home), `${JSON.stringify(all.slice(-BUILDS_MAX), null, 2)}\n`)
+  let all = [...kept, ...built.map((each) => rowOf(each, nowMs))].filter(isBuild)
+  all = all.slice(-BUILDS_MAX)
+  const text = () => `${JSON.stringify(all, null, 2)}\n`
+  // A file above the limit counts as none.
+  while (text().length > BYTES_MAX) all = all.slice(Math.ceil(all.length / 10))
+  replaceFile(fileOf(home), text())
   return true
 }

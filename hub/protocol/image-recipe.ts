@@ -41,7 +41,8 @@ const packages = <Shape extends z.ZodType<string>>(shape: Shape, nameOf: (text: 
           context.addIssue({ code: 'custom', path: [at], message: `${name} is there twice` })
     })
 
-const npmNameOf = (text: string): string => text.slice(0, text.lastIndexOf('@'))
+/** The name in `NAME@VERSION`. */
+export const npmNameOf = (text: string): string => text.slice(0, text.lastIndexOf('@'))
 /** As registries compare names (PEP 503). */
 const pipNameOf = (text: string): string =>
   (/^[A-Za-z0-9._-]+/.exec(text)?.[0] ?? '').toLowerCase().replaceAll(/[-_.]+/g, '-')

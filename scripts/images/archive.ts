@@ -27,6 +27,8 @@ export interface Image {
   below: readonly string[]
   /** What a person should know about it, such as that it holds a shell; inspect shows it as `Comment`. Else empty. */
   note: string
+  /** What was installed into it, with the digests; for the record of the build. */
+  packages?: readonly string[]
 }
 
 const CREATED = '1970-01-01T00:00:00Z'

@@ -5,10 +5,11 @@ import { holdsShell } from '../../hub/protocol/image-recipe.ts'
 import { SHELL_NOTE } from '../../hub/work/sandbox/image-gate.ts'
 import { archiveOf, type Image, imageOf, type Layer, layerOf } from './archive.ts'
 import { baseLayer } from './base.ts'
-import { BaseMissing } from './host-files.ts'
+import { BaseMissing, linkOf } from './host-files.ts'
 import { differenceOf } from './identity.ts'
 import type { ImageEngine } from './loading.ts'
 import { ownParts, type Parts } from './machine.ts'
+import { installPackages, NPM_PLACE } from './packages.ts'
 import { gatherPrograms, type Programs, programEntries, sourcesOf } from './programs.ts'
 import { pythonLayer } from './python.ts'
 import { type Recipe, readRecipe } from './recipe.ts'
@@ -27,6 +28,8 @@ export interface AssemblyOptions {
   parts?: Parts
   /** The first of the users of sessions, which the images name; default: as shipped. */
   firstUser?: number
+  /** What its packages are kept in; default: `image.lock` in the folder. Only for one folder. */
+  lockFile?: string
   /** Called for each folder that is left out because this machine lacks its base, with the reason. */
   say?: (line: string) => void
 }
@@ -37,6 +40,8 @@ export interface Built {
   id: string
   state: 'built' | 'present'
   note: string
+  /** What was installed into it, with the digests. */
+  packages: readonly string[]
 }
 
 const AGENT = 'images/agent'
@@ -62,10 +67,18 @@ export function commonPrograms(root: string): Programs {
 }
 
 /** What an agent's own program adds to them; nothing where its folder holds no program. */
-export function agentEntries(root: string, folder: string, common: Programs): TarEntry[] {
-  const programs = gatherPrograms(root, sourcesOf(root, folder), new Set(common.files.keys()))
+export function agentEntries(
+  root: string,
+  folder: string,
+  common: Programs,
+  carried: readonly string[] = [],
+): TarEntry[] {
+  const programs = gatherPrograms(root, sourcesOf(root, folder), new Set(common.files.keys()), carried)
   for (const name of common.packages) programs.packages.delete(name)
-  return programEntries(root, programs)
+  const entries = programEntries(root, programs)
+  if (entries.length === 0 || carried.length === 0) return entries
+  // Where Node looks for what its programs import.
+  return [...entries, linkOf(`app/${folder}/node_modules`, `/${NPM_PLACE}`)]
 }
 
 /** Says that the programs below this folder are modules, as Node reads it. */
@@ -82,8 +95,8 @@ export function assembleImages(options: AssemblyOptions): Image[] {
   const base = baseLayer(options.cacheDir, parts, options.firstUser)
   const common = commonPrograms(root)
   const shim = layerOf('hub: shim and agent SDK', [moduleMark('app'), ...programEntries(root, common)])
-  const agentLayers = (folder: string): Layer[] => {
-    const entries = agentEntries(root, folder, common)
+  const agentLayers = (folder: string, carried: readonly string[]): Layer[] => {
+    const entries = agentEntries(root, folder, common, carried)
     return entries.length === 0 ? [] : [layerOf(`hub: agent ${basename(folder)}`, entries)]
   }
   const onBase = createBases(parts, say)
@@ -97,9 +110,19 @@ export function assembleImages(options: AssemblyOptions): Image[] {
       continue
     }
     try {
-      const layers = [base, ...onBase(recipe), shim, ...agentLayers(folder)]
+      const below = onBase(recipe)
+      const lockFile = options.lockFile ?? join(root, folder, 'image.lock')
+      const hasEnv = recipe.base === 'shell' || recipe.base === 'coding'
+      const { npm, pip } = recipe.packages ?? {}
+      if ((npm ?? pip) !== undefined && !parts.own)
+        throw new BaseMissing(
+          `packages are installed by the machine that assembles, and this machine is not ${parts.arch}`,
+        )
+      const installed = installPackages({ npm, pip, lockFile, hasEnv, cacheDir: options.cacheDir, say })
+      const layers = [base, ...below, ...installed.layers, shim, ...agentLayers(folder, installed.names)]
       const note = holdsShell(recipe) ? SHELL_NOTE : ''
-      images.push(imageOf(`${prefix}${basename(folder)}:latest`, layers, parts.arch, note))
+      const image = imageOf(`${prefix}${basename(folder)}:latest`, layers, parts.arch, note)
+      images.push({ ...image, packages: installed.digests })
     } catch (thrown) {
       if (!(thrown instanceof BaseMissing)) throw thrown
       say(`left out ${folder}: ${thrown.message}`)
@@ -179,6 +202,7 @@ export async function loadImages(
     name: image.reference.replace(/:latest$/, ''),
     id: ids.get(image) ?? '',
     note: image.note,
+    packages: image.packages ?? [],
     state: absent.includes(image) ? 'built' : 'present',
   }))
 }

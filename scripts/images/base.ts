@@ -1,12 +1,12 @@
 /** The base layer: a Node binary (by default the one that runs this), its shared libraries, the names of users, empty mount points. No shell. */
 import { createHash } from 'node:crypto'
-import { mkdirSync, readFileSync, statSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { removeHalfMade, replaceFile, replaceInParts } from '../../hub/base/whole-file.ts'
 import { FIRST_USER, USERS } from '../../hub/work/sandbox/users.ts'
-import { type Layer, layerOf, sha256Of } from './archive.ts'
+import { type Layer, layerOf } from './archive.ts'
+import { cachedLayer } from './layer-cache.ts'
 import { ownParts, type Parts } from './machine.ts'
-import { type Content, fileData, piecesOfFile, type TarEntry } from './tar.ts'
+import { type Content, fileData, type TarEntry } from './tar.ts'
 
 /** Where the binary is in the image: on the engine's default PATH, so that a card may say `node`. */
 const NODE_PATH = 'usr/local/bin/node'
@@ -65,20 +65,5 @@ export function baseLayer(cacheDir: string, parts: Parts = ownParts(), firstUser
     .update(JSON.stringify([2, accounts, inputs]))
     .digest('hex')
   const title = `hub: node ${parts.own ? process.version : `for ${parts.arch}`} and its libraries`
-  const cached = join(cacheDir, `base-${key.slice(0, 32)}.tar`)
-  mkdirSync(cacheDir, { recursive: true })
-  // A base has about 100 MB. Two builds may run side by side, so only half-made files of ended processes are removed.
-  removeHalfMade(cacheDir)
-  try {
-    const pieces = piecesOfFile(fileData(cached))
-    // Hashed again each time: a torn or edited file in the cache must not become an image.
-    const digest = sha256Of(pieces)
-    if (readFileSync(`${cached}.sha256`, 'utf8') === digest) return { diffId: `sha256:${digest}`, title, pieces }
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
-  }
-  const layer = layerOf(title, entriesOf(parts, accounts))
-  replaceInParts(cached, layer.pieces, 0o644)
-  replaceFile(`${cached}.sha256`, layer.diffId.slice(7), 0o644)
-  return layer
+  return cachedLayer(cacheDir, `base-${key.slice(0, 32)}`, title, () => layerOf(title, entriesOf(parts, accounts)))
 }

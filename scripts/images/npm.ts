@@ -6,7 +6,7 @@ import { fileData, type TarEntry } from './tar.ts'
 const PLACE = 'usr/local/lib/node_modules/npm'
 
 /** The folder of a whole npm, with its own packages in it: beside the Node that runs this, or at a fixed place. Undefined where there is none. */
-function npmFolder(): string | undefined {
+export function npmFolder(): string | undefined {
   const places = [
     join(dirname(realpathSync(process.execPath)), '../lib/node_modules/npm'),
     '/usr/local/lib/node_modules/npm',

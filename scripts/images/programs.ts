@@ -41,8 +41,13 @@ export function stripSource(text: string): { code: string; imports: string[] } {
   return { code, imports }
 }
 
-/** Follows run-time imports from the entries. `present` names files that a layer below already holds. */
-export function gatherPrograms(root: string, entries: readonly string[], present: ReadonlySet<string>): Programs {
+/** Follows run-time imports from the entries. `present` names files that a layer below already holds, `carried` packages. */
+export function gatherPrograms(
+  root: string,
+  entries: readonly string[],
+  present: ReadonlySet<string>,
+  carried: readonly string[] = [],
+): Programs {
   const programs: Programs = { files: new Map(), packages: new Set() }
   const open = [...entries]
   for (let path = open.shift(); path !== undefined; path = open.shift()) {
@@ -56,7 +61,7 @@ export function gatherPrograms(root: string, entries: readonly string[], present
     const { code, imports } = stripSource(data.toString('utf8'))
     programs.files.set(target, Buffer.from(code))
     for (const specifier of imports) {
-      const found = judgeImport(root, path, specifier)
+      const found = judgeImport(root, path, specifier, carried)
       if (found.kind === 'file') open.push(found.path)
       if (found.kind === 'package') programs.packages.add(found.name)
     }
@@ -66,11 +71,15 @@ export function gatherPrograms(root: string, entries: readonly string[], present
 
 type Found = { kind: 'file'; path: string } | { kind: 'package'; name: string } | { kind: 'builtin' }
 
-function judgeImport(root: string, from: string, specifier: string): Found {
+function judgeImport(root: string, from: string, specifier: string, carried: readonly string[]): Found {
   if (specifier.startsWith('node:')) return { kind: 'builtin' }
   if (!specifier.startsWith('.')) {
     if (PACKAGES.includes(specifier)) return { kind: 'package', name: specifier }
-    throw new Error(`${from} imports ${specifier}, and images carry no package except ${PACKAGES.join(', ')}`)
+    // A layer below has it.
+    if (carried.some((name) => specifier === name || specifier.startsWith(`${name}/`))) return { kind: 'builtin' }
+    throw new Error(
+      `${from} imports ${specifier}, and images carry no package except ${PACKAGES.join(', ')} and those that image.yaml names under packages.npm`,
+    )
   }
   const path = posix.join(posix.dirname(from), specifier)
   if (path.startsWith('..')) throw new Error(`${from} imports ${specifier}, which is outside the repository`)

@@ -29,7 +29,6 @@ export function readRecipe(root: string, folder: string, from?: string): Recipe 
     )
   const source = from ?? said.from
   if (source !== undefined) return { from: source }
-  if (said.packages !== undefined) throw new Error(`${file}: packages cannot be built yet; remove them`)
   const recipe = { ...said, base: said.base ?? 'node' }
   const shell = shellOfCard(root, folder)
   if (shell !== undefined && shell !== holdsShell(recipe)) throw disagreement(folder, shell, `the base ${recipe.base}`)

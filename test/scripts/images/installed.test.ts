@@ -1,0 +1,184 @@
+/**
+ * Packages in an image: exactly those that image.yaml names, by the registry's digests, without any script of theirs, and the same image again from
+ * `image.lock`. The registry of npm is one of our own on loopback, the index of pip is a folder.
+ */
+import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Worker } from 'node:worker_threads'
+import { gzipSync } from 'node:zlib'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { npmFolder } from '../../../scripts/images/npm.ts'
+import { installPackages, type PackageOptions } from '../../../scripts/images/packages.ts'
+import { tarOf } from '../../../scripts/images/tar.ts'
+
+let root = ''
+let registry: Worker
+let registryUrl = ''
+const cache = () => join(root, 'cache')
+
+const integrity = (bytes: Buffer) => `sha512-${createHash('sha512').update(bytes).digest('base64')}`
+/** A package of npm with these fields and files. */
+function packed(manifest: object, files: Record<string, string>): Buffer {
+  const all = { 'package.json': JSON.stringify(manifest), ...files }
+  const entries = Object.entries(all).map(([path, text]) => ({
+    path: `package/${path}`,
+    kind: 'file' as const,
+    mode: 0o644,
+    data: Buffer.from(text),
+  }))
+  return gzipSync(Buffer.concat([...tarOf(entries)]))
+}
+const MARK = 'scripted-ran'
+const PACKAGES = [
+  { name: 'small', version: '1.2.3', dependencies: { below: '^1.0.0' }, bin: { 'small-tool': 'cli.js' } },
+  { name: 'below', version: '1.0.1' },
+  { name: 'scripted', version: '2.0.0', scripts: { postinstall: `touch "$INSTALLED_MARK/${MARK}"` } },
+]
+
+/** Installs run synchronously, so what answers them must be another thread. */
+async function openRegistry(): Promise<{ worker: Worker; url: string }> {
+  const files = PACKAGES.map((manifest) => ({
+    manifest,
+    tgz: packed(manifest, { 'cli.js': '#!/usr/bin/env node\nconsole.log(1)\n', 'index.js': 'export default 1\n' }),
+  }))
+  const table = files.map(({ manifest, tgz }) => ({ manifest, tgz: tgz.toString('base64'), integrity: integrity(tgz) }))
+  const code = `
+    const { parentPort, workerData } = require('node:worker_threads')
+    const server = require('node:http').createServer((request, response) => {
+      const own = workerData.find(({ manifest }) => request.url === '/' + manifest.name || request.url === '/-/' + manifest.name + '.tgz')
+      if (own === undefined) { response.statusCode = 404; return response.end('{}') }
+      if (request.url.endsWith('.tgz')) return response.end(Buffer.from(own.tgz, 'base64'))
+      const { name, version, scripts } = own.manifest
+      const dist = { integrity: own.integrity, tarball: 'http://127.0.0.1:' + server.address().port + '/-/' + name + '.tgz' }
+      const versions = { [version]: { ...own.manifest, dist, ...(scripts ? { hasInstallScript: true } : {}) } }
+      response.end(JSON.stringify({ name, 'dist-tags': { latest: version }, versions }))
+    }).listen(0, '127.0.0.1', () => parentPort.postMessage(server.address().port))`
+  const worker = new Worker(code, { eval: true, workerData: table })
+  const port = await new Promise<number>((resolve) => worker.once('message', resolve))
+  return { worker, url: `http://127.0.0.1:${port}/` }
+}
+
+beforeAll(async () => {
+  root = mkdtempSync('/tmp/hub-installed-')
+  const { worker, url } = await openRegistry()
+  registry = worker
+  registryUrl = url
+  vi.stubEnv('npm_config_fetch_retries', '0')
+  mkdirSync(join(root, 'wheels'))
+  vi.stubEnv('npm_config_registry', url)
+  vi.stubEnv('npm_config_cache', join(root, 'npm-cache'))
+  vi.stubEnv('npm_config_userconfig', '/dev/null')
+  vi.stubEnv('INSTALLED_MARK', root)
+  vi.stubEnv('PIP_CONFIG_FILE', '/dev/null')
+  vi.stubEnv('PIP_NO_INDEX', '1')
+  vi.stubEnv('PIP_FIND_LINKS', join(root, 'wheels'))
+})
+afterAll(async () => {
+  vi.unstubAllEnvs()
+  await registry.terminate()
+  rmSync(root, { recursive: true, force: true })
+})
+
+function install(options: Partial<PackageOptions>) {
+  const said: string[] = []
+  const lockFile = join(root, 'image.lock')
+  const made = installPackages({
+    cacheDir: cache(),
+    lockFile,
+    hasEnv: true,
+    say: (line) => said.push(line),
+    ...options,
+  })
+  const names = made.layers.flatMap(({ pieces }) => {
+    writeFileSync(join(root, 'layer.tar'), Buffer.concat([...pieces]))
+    return execFileSync('tar', ['tvf', join(root, 'layer.tar')], { encoding: 'utf8' })
+      .trim()
+      .split('\n')
+  })
+  return { ...made, said, lockFile, listed: names.join('\n') }
+}
+const ids = ({ layers }: ReturnType<typeof install>) => layers.map(({ diffId }) => diffId)
+
+describe.skipIf(npmFolder() === undefined)('packages of npm', () => {
+  test('are there with what they need and their programs, by the digests of the registry, and are the same again without it', () => {
+    const first = install({ npm: ['small@1.2.3'] })
+    expect(first.listed).toMatch(/usr\/local\/lib\/node_modules\/small\/index\.js/)
+    expect(first.listed).toMatch(/usr\/local\/lib\/node_modules\/below\/index\.js/)
+    expect(first.listed).toMatch(/usr\/local\/bin\/small-tool -> \/usr\/local\/lib\/node_modules\/small\/cli\.js/)
+    expect(first.digests).toEqual([expect.stringMatching(/^npm:small@1\.2\.3 sha512-[A-Za-z0-9+/]{86}==$/)])
+    const lock = readFileSync(first.lockFile, 'utf8')
+    rmSync(cache(), { recursive: true })
+    expect(ids(install({ npm: ['small@1.2.3'] })), 'installed again by the lock').toEqual(ids(first))
+    vi.stubEnv('npm_config_registry', 'http://127.0.0.1:9/')
+    expect(ids(install({ npm: ['small@1.2.3'] })), 'from the cache, without a registry').toEqual(ids(first))
+    vi.stubEnv('npm_config_registry', registryUrl)
+    expect(readFileSync(first.lockFile, 'utf8')).toBe(lock)
+    expect(
+      readdirSync(cache()).filter((name) => name.startsWith('packages-')),
+      'nothing is left',
+    ).toEqual([])
+  })
+
+  test('that want an install script are named, and it does not run', () => {
+    const { said } = install({ npm: ['scripted@2.0.0'] })
+    expect(said).toEqual([expect.stringMatching(/scripted@2\.0\.0 wants its install script, which does not run/)])
+    expect(existsSync(join(root, MARK))).toBe(false)
+  })
+
+  test('that are changed behind the digest of the lock are refused', () => {
+    const { lockFile } = install({ npm: ['small@1.2.3'] })
+    writeFileSync(lockFile, readFileSync(lockFile, 'utf8').replaceAll(/sha512-[A-Za-z0-9+/]{4}/g, 'sha512-AAAA'))
+    rmSync(join(root, 'npm-cache'), { recursive: true, force: true })
+    expect(() => install({ npm: ['small@1.2.3'] })).toThrow(
+      /packages\.npm: npm could not install them: .*(?:integrity|EINTEGRITY)/i,
+    )
+    rmSync(lockFile)
+  })
+
+  test.each([
+    ['no-such-package@1.0.0', /there is no no-such-package@1\.0\.0 in the registry of npm/],
+    ['small@9.9.9', /there is no small@9\.9\.9 in the registry of npm/],
+  ])('%s is refused by name, and no lock is written', (name, why) => {
+    const lockFile = join(root, 'other.lock')
+    expect(() => install({ npm: [name], lockFile })).toThrow(why)
+    expect(existsSync(lockFile)).toBe(false)
+  })
+})
+
+function hasPip(): boolean {
+  try {
+    execFileSync('/usr/bin/python3', ['-m', 'pip', '--version'], { stdio: 'ignore' })
+    return true
+  } catch {
+    return false
+  }
+}
+const WHEEL = `import sys, zipfile
+z = zipfile.ZipFile(sys.argv[1], 'w')
+i = 'tiny-1.0.dist-info/'
+for name, text in {'tiny.py': 'x = 1\\n', i + 'METADATA': 'Metadata-Version: 2.1\\nName: tiny\\nVersion: 1.0\\n', i + 'WHEEL': 'Wheel-Version: 1.0\\nGenerator: t\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n', i + 'entry_points.txt': '[console_scripts]\\ntiny-tool = tiny:x\\n', i + 'RECORD': ''}.items():
+  z.writestr(zipfile.ZipInfo(name), text)
+z.close()`
+
+describe.skipIf(!hasPip())('packages of pip', () => {
+  test('are wheels at the place where Python looks, with their programs, by their digests, and the same again', () => {
+    const wheel = join(root, 'wheels/tiny-1.0-py3-none-any.whl')
+    execFileSync('/usr/bin/python3', ['-c', WHEEL, wheel])
+    const first = install({ pip: ['tiny==1.0'] })
+    expect(first.listed).toMatch(/usr\/local\/lib\/python3\.\d+\/(?:dist|site)-packages\/tiny\.py/)
+    expect(first.listed).toMatch(/usr\/local\/bin\/tiny-tool/)
+    const sha256 = createHash('sha256').update(readFileSync(wheel)).digest('hex')
+    expect(first.digests).toEqual([`pip:tiny==1.0 sha256:${sha256}`])
+    rmSync(cache(), { recursive: true })
+    expect(ids(install({ pip: ['tiny==1.0'] }))).toEqual(ids(first))
+  })
+
+  test('of which there are only sources, or none, are refused by name', () => {
+    writeFileSync(join(root, 'wheels/only-sources-1.0.tar.gz'), gzipSync(Buffer.concat([...tarOf([])])))
+    expect(() => install({ pip: ['only-sources==1.0'] })).toThrow(
+      /no wheel of only-sources==1\.0 .* only sources, which want a script/,
+    )
+  })
+})
