@@ -114,7 +114,7 @@ async function buildFrom(options: FromOptions, socket: string, say: (line: strin
     const { source, image } = made
     for (const note of source.notes) say(`${source.name}: ${note}`)
     return {
-      ...{ name: image.reference.replace(/:latest$/, ''), id, state, note: image.note, packages: [] },
+      ...{ name: image.reference.replace(/:latest$/, ''), id, state, note: image.note },
       from: { id: source.id, name: source.name, digests: source.digests },
       notes: source.notes,
     }

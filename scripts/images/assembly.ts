@@ -41,7 +41,7 @@ export interface Built {
   state: 'built' | 'present'
   note: string
   /** What was installed into it, with the digests. */
-  packages: readonly string[]
+  packages?: readonly string[]
 }
 
 const AGENT = 'images/agent'
@@ -202,7 +202,7 @@ export async function loadImages(
     name: image.reference.replace(/:latest$/, ''),
     id: ids.get(image) ?? '',
     note: image.note,
-    packages: image.packages ?? [],
+    ...(image.packages === undefined || image.packages.length === 0 ? {} : { packages: image.packages }),
     state: absent.includes(image) ? 'built' : 'present',
   }))
 }

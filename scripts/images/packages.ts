@@ -20,6 +20,7 @@ import { npmNameOf } from '../../hub/protocol/image-recipe.ts'
 import { type Layer, layerOf, sha256Of } from './archive.ts'
 import { createLibraries, fileOf, isElf, linkOf, toolPath } from './host-files.ts'
 import { cachedLayer } from './layer-cache.ts'
+import { archOf } from './machine.ts'
 import { npmFolder } from './npm.ts'
 import type { TarEntry } from './tar.ts'
 
@@ -172,7 +173,7 @@ function withNpm(
   const lock = known ?? locked()
   const layer = cachedLayer(
     cacheDir,
-    `npm-${keyOf([process.platform, process.arch, hasEnv, lock])}`,
+    `npm-${keyOf([archOf(), hasEnv, lock])}`,
     `hub: packages of npm: ${wanted.join(', ')}`,
     (title) => {
       if (known !== undefined) locked()
@@ -261,7 +262,7 @@ function withPip(
   const lock = known ? before : resolved()
   const layer = cachedLayer(
     cacheDir,
-    `pip-${keyOf([process.platform, process.arch, place, lock])}`,
+    `pip-${keyOf([archOf(), place, lock])}`,
     `hub: packages of Python: ${wanted.join(', ')}`,
     (title) => {
       const list = lock.files.map(({ name, version, sha256 }) => `${name}==${version} --hash=sha256:${sha256}\n`)
