@@ -162,7 +162,7 @@ export function createSending(parts: {
     })
     try {
       const isArchive = isKeepable(upstream, outgoing.head)
-      found = isArchive ? await archives.find(upstream, outgoing.head) : undefined
+      found = isArchive ? await archives.find(upstream, outgoing.head, leaving.signal) : undefined
       if (found !== undefined) archive = 'found'
       const answer = found === undefined ? await open(outgoing, leaving.signal) : fromArchive(found, leaving.signal)
       status = answer.status

@@ -6,9 +6,12 @@
  * K3. An archive belongs to one upstream as it is declared: its name, its addresses and its secret. Under another key nothing of it is found.
  * K4. The name of a file says what it is and its digest, so the folder is its own index. What was not used for longest goes first.
  * K5. It is never in the way: on a full disk, a slow one, or one that fails, the agent gets what the upstream sends.
+ * K6. What is still coming in counts: all of it together may have a quarter of the whole beside what is kept, and what goes beyond that is not kept.
+ * K7. The folder may be a link to a larger disk. So nothing in it is touched whose name was not given here, and no link in it is followed.
  */
 import { createHash } from 'node:crypto'
-import { type FileHandle, mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { type FileHandle, lstat, mkdir, open, readdir, rename, rm, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Upstream } from '../../protocol/egress/upstreams.ts'
 import type { Digest, NamedArchive } from './wire/archive-digests.ts'
@@ -20,6 +23,10 @@ const PIECE_BYTES = 256 * 1024
 const WAITING_BYTES_MAX = 4 * 1024 ** 2
 /** One archive may have this part of the whole cache. */
 const PART_OF_ALL = 4
+/** Nothing that was put in the place of an archive is followed or waited for. */
+const AS_A_FILE = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
+/** One that is still coming in. */
+const HALF_MADE = /^\d+-\d+\.part$/
 const FILE = /^([0-9a-f]{32})-(sha512|sha256)-([0-9a-f]{64}|[0-9a-f]{128})$/
 
 export interface FoundArchive {
@@ -44,8 +51,8 @@ export interface ArchiveKeeper {
 export interface Archives {
   /** A page of this upstream names these. */
   named(upstream: Upstream, archives: readonly NamedArchive[]): void
-  /** The archive that this request asks for, checked. Never throws. */
-  find(upstream: Upstream, head: JudgedHead): Promise<FoundArchive | undefined>
+  /** The archive that this request asks for, checked. Never throws. `signal`: nobody waits for it any more. */
+  find(upstream: Upstream, head: JudgedHead, signal: AbortSignal): Promise<FoundArchive | undefined>
   /** Undefined where it will not be kept. */
   keeper(upstream: Upstream, head: JudgedHead): Promise<ArchiveKeeper | undefined>
   view(): { archives: number; bytes: number; bytesMax: number; found: number; kept: number }
@@ -74,6 +81,7 @@ export function createArchives(parts: {
   const counts = { found: 0, kept: 0 }
   let bytes = 0
   let parting = 0
+  let partBytes = 0
   let loading: Promise<void> | undefined
 
   const keyOf = ({ name, url, files, secret }: Upstream, { host, path }: Pick<NamedArchive, 'host' | 'path'>): string =>
@@ -87,16 +95,18 @@ export function createArchives(parts: {
   async function load(): Promise<void> {
     for (const file of await readdir(folder).catch((): string[] => [])) {
       const [, key, algorithm, hex] = FILE.exec(file) ?? []
-      const found = key === undefined ? undefined : await stat(join(folder, file)).catch(() => undefined)
+      if (key === undefined && !HALF_MADE.test(file)) continue
+      const found = key === undefined ? undefined : await lstat(join(folder, file)).catch(() => undefined)
       if (key === undefined || hex === undefined || found?.isFile() !== true || kept.has(key))
         await rm(join(folder, file), { recursive: true, force: true }).catch(() => undefined)
       else put(key, { file, digest: { algorithm, hex } as Digest, bytes: found.size, usedMs: found.mtimeMs })
     }
   }
 
+  /** Two downloads of one archive may end at once: the file of the later one stands, and it counts once. */
   function put(key: string, archive: Kept): void {
+    bytes += archive.bytes - (kept.get(key)?.bytes ?? 0)
     kept.set(key, archive)
-    bytes += archive.bytes
   }
 
   async function drop(key: string): Promise<void> {
@@ -116,7 +126,7 @@ export function createArchives(parts: {
     }
   }
 
-  async function find(key: string): Promise<FoundArchive | undefined> {
+  async function find(key: string, signal: AbortSignal): Promise<FoundArchive | undefined> {
     const archive = kept.get(key)
     if (archive === undefined) return undefined
     const wanted = named.get(key)
@@ -125,10 +135,11 @@ export function createArchives(parts: {
       return undefined
     }
     const path = join(folder, archive.file)
-    const file = await open(path, 'r').catch(() => undefined)
-    if (file === undefined || !(await holds(file, archive))) {
+    const file = await open(path, AS_A_FILE).catch(() => undefined)
+    const isIt = file !== undefined && (await holds(file, archive, signal))
+    if (file === undefined || !isIt) {
       await file?.close()
-      await drop(key)
+      if (!signal.aborted) await drop(key)
       return undefined
     }
     archive.usedMs = nowMs()
@@ -144,13 +155,20 @@ export function createArchives(parts: {
 
   async function keeper(key: string): Promise<ArchiveKeeper | undefined> {
     const digest = named.get(key)
-    const most = Math.floor(bytesMax() / PART_OF_ALL)
-    if (digest === undefined || most === 0 || !hasRoom()) return undefined
+    const partsMax = () => Math.floor(bytesMax() / PART_OF_ALL)
+    if (digest === undefined || partsMax() === 0 || !hasRoom()) return undefined
+    await loaded()
     await mkdir(folder, { recursive: true, mode: 0o700 })
     parting += 1
     const part = join(folder, `${process.pid}-${parting}.part`)
     const file = await open(part, 'wx', 0o600)
-    return keepIn(file, { digest, most }, async (size) => {
+    const grows = (more: number): boolean => {
+      if (partBytes + more > partsMax() || !hasRoom()) return false
+      partBytes += more
+      return true
+    }
+    return keepIn(file, { digest, grows }, async (size, grown) => {
+      partBytes -= grown
       if (size === undefined || !hasRoom()) {
         await rm(part, { force: true })
         return false
@@ -178,11 +196,11 @@ export function createArchives(parts: {
         named.delete(key)
       }
     },
-    async find(upstream, head) {
+    async find(upstream, head, signal) {
       try {
         await loaded()
         await makeRoom(0)
-        return await find(keyOf(upstream, head))
+        return await find(keyOf(upstream, head), signal)
       } catch {
         return undefined
       }
@@ -203,23 +221,31 @@ async function readPieces(file: FileHandle, take: (piece: Buffer) => Promise<voi
   }
 }
 
-/** Whether the file is what its name says. */
-async function holds(file: FileHandle, { digest, bytes }: Kept): Promise<boolean> {
+/** Whether the file is what its name says. One that cannot be read is not, and nobody looks on after the signal. */
+async function holds(file: FileHandle, { digest, bytes }: Kept, signal: AbortSignal): Promise<boolean> {
   const hash = createHash(digest.algorithm)
   let found = 0
-  await readPieces(file, (piece) => {
-    found += piece.length
-    hash.update(piece)
-    return undefined
-  })
+  try {
+    await readPieces(file, (piece) => {
+      signal.throwIfAborted()
+      found += piece.length
+      hash.update(piece)
+      return undefined
+    })
+  } catch {
+    return false
+  }
   return found === bytes && hash.digest('hex') === digest.hex
 }
 
-/** `done` gets the size of what may stay, or undefined for what must go; answers whether it stayed. */
+/**
+ * `grows` answers whether there is room for so many more bytes. `done` gets the size of what may stay, or undefined for what must go, and how many
+ * bytes were given room; answers whether it stayed.
+ */
 function keepIn(
   file: FileHandle,
-  { digest, most }: { digest: Digest; most: number },
-  done: (size: number | undefined) => Promise<boolean>,
+  { digest, grows }: { digest: Digest; grows: (more: number) => boolean },
+  done: (size: number | undefined, grown: number) => Promise<boolean>,
 ): ArchiveKeeper {
   const hash = createHash(digest.algorithm)
   let [size, waiting] = [0, 0]
@@ -228,13 +254,13 @@ function keepIn(
   return {
     take(piece) {
       if (isGivenUp) return
-      size += piece.length
-      waiting += piece.length
-      hash.update(piece)
-      if (size > most || waiting > WAITING_BYTES_MAX) {
+      if (waiting + piece.length > WAITING_BYTES_MAX || !grows(piece.length)) {
         isGivenUp = true
         return
       }
+      size += piece.length
+      waiting += piece.length
+      hash.update(piece)
       // The memory of the piece is given back once it was sent.
       const copy = Buffer.from(piece)
       writing = writing.then(async () => {
@@ -253,7 +279,7 @@ function keepIn(
       }
       await file.close().catch(() => undefined)
       const isIt = isWhole && !isGivenUp && hash.digest('hex') === digest.hex
-      const isKept = await done(isIt ? size : undefined).catch(() => false)
+      const isKept = await done(isIt ? size : undefined, size).catch(() => false)
       if (isKept) return 'kept'
       return isWhole && !isGivenUp && !isIt ? 'differs' : 'not kept'
     },
