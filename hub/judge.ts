@@ -1,5 +1,5 @@
 /**
- * Judges a file before it is used: `node hub/judge.ts config|policy|show --home DIR`, its text on stdin; `show` answers every key. A process of its own, so that the command
+ * Judges a file before it is used: `node hub/judge.ts config|policy|prices|show --home DIR`, its text on stdin; `show` answers every key. A process of its own, so that the command
  * need not load the hub's code, and so that the judge is the code that the next hub will run. It opens no database and changes nothing.
  * Its answer is one line of JSON: faults, each with its place, and warnings.
  */
@@ -14,7 +14,8 @@ import { limitsOfCard } from './config-limits.ts'
 import { judgePolicyData, strangersIn } from './guard/policy/data.ts'
 import { tryPolicyData } from './guard/policy/trials.ts'
 import type { AgentCard } from './protocol/agent.ts'
-import { type Fault, firstOf } from './protocol/judging.ts'
+import { type Fault, firstOf, judgeYaml } from './protocol/judging.ts'
+import { homePricesShape } from './protocol/prices.ts'
 import { readCard } from './work/registry.ts'
 
 interface Verdict {
@@ -91,8 +92,8 @@ async function stdin(): Promise<Buffer> {
 }
 
 const [what, flag, home = ''] = process.argv.slice(2)
-if ((what !== 'config' && what !== 'policy' && what !== 'show') || flag !== '--home') {
-  process.stderr.write('usage: node hub/judge.ts config|policy|show --home DIR < FILE\n')
+if ((what !== 'config' && what !== 'policy' && what !== 'prices' && what !== 'show') || flag !== '--home') {
+  process.stderr.write('usage: node hub/judge.ts config|policy|prices|show --home DIR < FILE\n')
   process.exitCode = 2
 } else {
   const given = await stdin()
@@ -101,7 +102,9 @@ if ((what !== 'config' && what !== 'policy' && what !== 'show') || flag !== '--h
       ? showConfigText(given.toString('utf8'))
       : what === 'config'
         ? judgeConfigText(resolve(home), given.toString('utf8'))
-        : judgePolicyText(resolve(home), given)
+        : what === 'prices'
+          ? { faults: judgeYaml(given.toString('utf8'), homePricesShape).faults, warnings: [] }
+          : judgePolicyText(resolve(home), given)
   // A message may repeat what somebody wrote in the wrong place.
   process.stdout.write(`${hideSecrets(JSON.stringify(verdict))}\n`)
 }

@@ -35,6 +35,10 @@ export function firstOf(faults: readonly Fault[]): string {
 
 export type Places = (path: readonly PropertyKey[], of: 'key' | 'value') => Pick<Fault, 'line' | 'column'>
 
+type ParsedDocument = ReturnType<typeof parseDocument>
+type At = (offset: number) => Pick<Fault, 'line' | 'column'>
+const byPlace = (a: Fault, b: Fault): number => a.line - b.line || a.column - b.column
+
 export interface Judged<Value> {
   /** Undefined if there are faults. */
   value: Value | undefined
@@ -58,10 +62,14 @@ export function judgeYaml<Shape extends z.ZodType>(
     return { line: Math.max(1, line), column: Math.max(1, col) }
   }
   const placeOf = placesIn(document.contents as ParsedNode | null, at)
-  const [error] = document.errors
-  if (error !== undefined) {
-    const fault = { ...at(error.pos[0]), key: '', message: yamlWords(error.code, error.message) }
+  const broken = document.errors.find(({ code }) => code !== 'DUPLICATE_KEY')
+  if (broken !== undefined) {
+    const fault = { ...at(broken.pos[0]), key: '', message: yamlWords(broken.code, broken.message) }
     return { value: undefined, given: undefined, faults: [fault], placeOf }
+  }
+  if (document.errors.length > 0) {
+    const faults = twiceIn(document, shape, at, placeOf)
+    return { value: undefined, given: undefined, faults, placeOf }
   }
   let given: unknown
   try {
@@ -71,6 +79,33 @@ export function judgeYaml<Shape extends z.ZodType>(
     return { value: undefined, given: undefined, faults: [fault], placeOf }
   }
   return { ...judgeValue(given, shape, placeOf), given, placeOf }
+}
+
+/** Each key that is there twice, by its full name, and what is wrong elsewhere. Which of the two was meant is not known, so neither is judged. */
+function twiceIn(document: ParsedDocument, shape: z.ZodType, at: At, placeOf: Places): Fault[] {
+  const names = new Map<number, string>()
+  const walk = (node: unknown, path: readonly PropertyKey[]): void => {
+    if (isSeq(node)) for (const [n, item] of node.items.entries()) walk(item, [...path, n])
+    if (!isMap(node)) return
+    for (const { key, value } of node.items) {
+      const own = [...path, isScalar(key) ? String(key.value) : '']
+      if (isScalar(key) && key.range) names.set(key.range[0], keyOf(own))
+      walk(value, own)
+    }
+  }
+  walk(document.contents, [])
+  const twice = document.errors.map(({ code, message, pos: [offset] }): Fault => {
+    return { ...at(offset), key: names.get(offset) ?? '', message: yamlWords(code, message) }
+  })
+  const isTwice = (key: string) =>
+    twice.some(({ key: own }) => key === own || key.startsWith(`${own}.`) || key.startsWith(`${own}[`))
+  let others: Fault[] = []
+  try {
+    others = judgeValue(document.toJS({ maxAliasCount: 0 }), shape, placeOf).faults
+  } catch {
+    // It holds an alias, which is said once each key is there once.
+  }
+  return [...twice, ...others.filter(({ key }) => !isTwice(key))].sort(byPlace).slice(0, FAULTS_MAX)
 }
 
 /** The places of keys and values in a JSON text, which is YAML too. */
@@ -83,7 +118,7 @@ export function placesOf(text: string): Places {
   })
 }
 
-function placesIn(contents: ParsedNode | null, at: (offset: number) => Pick<Fault, 'line' | 'column'>): Places {
+function placesIn(contents: ParsedNode | null, at: At): Places {
   return (path, of) => {
     let node = contents
     let offset = node?.range?.[0] ?? 0
@@ -121,7 +156,7 @@ export function judgeValue<Shape extends z.ZodType>(
     })
   })
   // What is probably meant first: an unknown key explains the one that is missing.
-  faults.sort((a, b) => a.line - b.line || a.column - b.column)
+  faults.sort(byPlace)
   return { value: undefined, faults: faults.slice(0, FAULTS_MAX) }
 }
 

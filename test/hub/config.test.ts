@@ -146,7 +146,7 @@ describe('a fault in hub.yaml (fault C14)', () => {
     ['reach: { publicUrl: here }', /reach\.publicUrl: must be an address, such as https/],
     ['http: 7', /http: must be a map of keys, and is a number$/],
     ['http:\n\tport: 1', /^line 2, column 1: a tab cannot indent; use spaces$/],
-    ['http: { port: 1 }\nhttp: { port: 2 }', /^line 2, column 1: this key is there twice$/],
+    ['http: { port: 1 }\nhttp: { port: 2 }', /^line 2, column 1: http: this key is there twice$/],
     ['a: &x 1\nb: *x', /an alias \(\*name\) is not accepted/],
     [
       'metrics: { port: 7300 }',

@@ -79,6 +79,7 @@ function kindOf(operation: OperationName, key: string): Kind | undefined {
   if (key === 'alert') return 'alert'
   if (key === 'session') return 'session'
   if (key !== 'id') return undefined
+  if (operation === 'budget.raise') return 'task'
   const [group] = operation.split('.')
   if (group === 'task' || group === 'session') return group
   return group === 'approval' ? 'question' : undefined

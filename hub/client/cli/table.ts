@@ -98,7 +98,7 @@ export const COMMANDS: readonly Command[] = [
   ),
   alone(
     'config check [file]',
-    "check hub.yaml and the watchdog's file, or a new version of one; changes nothing",
+    "check hub.yaml, prices.yaml and the watchdog's file, or a new version of one; changes nothing",
     judge('configCheck'),
     [['--watchdog', "only the watchdog's file"]],
   ),

@@ -1,7 +1,8 @@
 /** `hub budget`: what models cost so far, more for a task, and what a call cost in truth. `hub upstream price`: what a model costs. */
 import { existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
-import { parseDocument } from 'yaml'
+import { isMap, parseDocument } from 'yaml'
+import { didYouMean } from '../../../base/nearest.ts'
 import type { AccountView, CallView } from '../../../protocol/budget.ts'
 import { firstOf, judgeYaml } from '../../../protocol/judging.ts'
 import { microOfArgument } from '../../../protocol/money.ts'
@@ -11,7 +12,8 @@ import { EXIT, Problem, toProblem, usage } from '../../problem.ts'
 import { type Context, given, type Run, typed, wholeOption } from '../context.ts'
 import { writeWhole } from '../home-files.ts'
 import { shortId } from '../ids.ts'
-import { columns, type Paint } from '../text.ts'
+import { configText } from '../setup/judge.ts'
+import { clean, columns, countOf, type Paint } from '../text.ts'
 import { nearestText, pauseText, usd } from './words.ts'
 
 /** @throws Problem usage, naming what it is for */
@@ -68,7 +70,7 @@ export const budgetShow: Run = async ({ hub, json, terminal }, _, options) => {
   // An earlier hub says none.
   if (nearest) terminal.out(`nearest: ${nearestText(nearest)}`)
   for (const pause of pauses) terminal.out(`the quota of ${pauseText(pause, Date.now())}`)
-  if (waiting > 0) terminal.out(`${waiting} calls wait for money that others have reserved`)
+  if (waiting > 0) terminal.out(`${countOf(waiting, 'call waits', 'calls wait')} for money that others have reserved`)
   return EXIT.done
 }
 
@@ -128,8 +130,15 @@ async function show({ hub, json, terminal }: Context, name: string, model: strin
   return EXIT.done
 }
 
-/** @throws Problem if the file would have a fault then, and changes nothing */
+/** @throws Problem if there is no such upstream, or the file would have a fault then; nothing was written */
 function writePrice({ home, terminal }: Context, [upstream, model]: [string, string], figures: Record<string, number>) {
+  const declared = parseDocument(configText(home).toString('utf8')).get('upstreams')
+  const names = isMap(declared) ? declared.items.map(({ key }) => String(key)) : []
+  if (!names.includes(upstream))
+    throw usage(
+      `no upstream ${JSON.stringify(clean(upstream))} is declared in hub.yaml${didYouMean(upstream, names)}; nothing was written`,
+      'declare it first: `hub upstream add`',
+    )
   const file = path.join(home, HOME_PRICES)
   const document = parseDocument(existsSync(file) ? readFileSync(file, 'utf8') : '')
   const place = ['upstreams', upstream, 'models', model]

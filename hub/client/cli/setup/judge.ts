@@ -7,6 +7,7 @@ import { existsSync, readFileSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { watchdogFileOf } from '../../../base/watchdog-words.ts'
+import { HOME_PRICES } from '../../../protocol/prices.ts'
 import { EXIT, Problem, usage } from '../../problem.ts'
 import type { Alone } from '../command.ts'
 import type { Context } from '../context.ts'
@@ -23,13 +24,13 @@ export interface Verdict {
   faults: Fault[]
   warnings: string[]
 }
-/** `watchdog`: its file in the present form; `watchdog-old`: its `config.json`. */
-export type Judged = 'config' | 'policy' | 'watchdog' | 'watchdog-old'
+/** `prices`: prices.yaml of the home. `watchdog`: its file in the present form; `watchdog-old`: its `config.json`. */
+export type Judged = 'config' | 'policy' | 'prices' | 'watchdog' | 'watchdog-old'
 
 export const program = (script: string): string => fileURLToPath(new URL(`../../../../${script}`, import.meta.url))
 /** Hub and watchdog each check their own file with their own code: they share none. */
 const judgeArgv = (what: Judged, home: string): string[] =>
-  what === 'config' || what === 'policy'
+  what === 'config' || what === 'policy' || what === 'prices'
     ? [program('hub/judge.ts'), what, '--home', home]
     : [program('watchdog/config-check.ts'), what === 'watchdog' ? 'new' : 'old']
 const JUDGE_MS = 60_000
@@ -212,6 +213,7 @@ async function checkFolder(home: string): Promise<Checked & { rules: string[] }>
 const TAKEN_OVER: Readonly<Record<Judged, string>> = {
   config: 'a running hub takes it over by itself; `hub config diff` shows what waits for `hub restart`',
   policy: 'apply it with `hub policy reload`',
+  prices: 'a running hub takes it over by itself',
   watchdog: 'apply it with `hub restart --watchdog`',
   'watchdog-old': 'apply it with `hub restart --watchdog`',
 }
@@ -221,26 +223,35 @@ const checkedLines = (what: Judged, { file, ok, faults, warnings }: Checked): st
   ...(ok ? [`${file} is valid; ${TAKEN_OVER[what]}`] : []),
 ]
 
-/** Without a file: checks hub.yaml and the watchdog's file. With `--watchdog` the named file is the watchdog's. */
+/**
+ * Without a file: checks hub.yaml, prices.yaml if there is one, and the watchdog's file. With `--watchdog` the named file is the watchdog's; one
+ * that is named prices.yaml is judged as that.
+ */
 export const configCheck: Alone = async ({ home, json, terminal }, [named], options) => {
   const isTheirs = options.watchdog === true
-  const own = watchdogFileOf(home)
-  const theirs = named === undefined ? own?.path : isTheirs ? path.resolve(named) : undefined
-  const ours = named === undefined ? configFileOf(home) : path.resolve(named)
-  const hub = isTheirs ? undefined : await checkFile('config', home, ours)
+  const file = named === undefined ? undefined : path.resolve(named)
+  const prices = file ?? path.join(home, HOME_PRICES)
+  const isPrices = !isTheirs && path.basename(prices) === HOME_PRICES
+  const theirs = file === undefined ? watchdogFileOf(home)?.path : isTheirs ? file : undefined
+  const hub =
+    isTheirs || (file !== undefined && isPrices)
+      ? undefined
+      : await checkFile('config', home, file ?? configFileOf(home))
+  const priced =
+    isPrices && (file !== undefined || existsSync(prices)) ? await checkFile('prices', home, prices) : undefined
   const watchdog = theirs === undefined ? undefined : await checkFile(formOf(theirs), home, theirs)
-  if (json) {
-    const both = watchdog === undefined ? {} : { watchdog }
-    terminal.out(JSON.stringify({ ...(hub ?? {}), ...both }))
-  } else {
+  if (json)
+    terminal.out(JSON.stringify({ ...(hub ?? {}), ...(priced && { prices: priced }), ...(watchdog && { watchdog }) }))
+  else {
     const lines = [
       ...(hub === undefined ? [] : checkedLines('config', hub)),
+      ...(priced === undefined ? [] : checkedLines('prices', priced)),
       ...(watchdog === undefined ? [] : checkedLines(formOf(watchdog.file), watchdog)),
     ]
     const none = 'the watchdog has no configuration file and uses its defaults'
     terminal.out((lines.length === 0 ? [none] : lines).join('\n'))
   }
-  return hub?.ok === false || watchdog?.ok === false ? EXIT.refused : EXIT.done
+  return [hub, priced, watchdog].some((each) => each?.ok === false) ? EXIT.refused : EXIT.done
 }
 
 /** Without a file: the whole folder `policy/`, as a reload would take it. */

@@ -20,6 +20,13 @@ describe('parts of ids (fault C9)', () => {
     expect(at.hub.asked[0]?.query.get('part')).toBe('00000001')
   })
 
+  it('the tree of a task gets more money by the end that `hub status` and `hub budget show` print', async () => {
+    listed([TASK_ID])
+    at.hub.on('POST /v1/budget/tasks/:id/raise', () => ({ body: { root: TASK_ID, raisedUsd: 1, limitUsd: 2 } }))
+    expect((await at.run(['budget', 'raise', '00000001', '2'])).code).toBe(0)
+    expect(at.hub.asked.at(-1)?.path).toBe(`/v1/budget/tasks/${TASK_ID}/raise`)
+  })
+
   it('the id of a trace is that of the task at its root, and `task show` says it', async () => {
     const trace = TASK_ID.replaceAll('-', '')
     at.hub.on('GET /v1/tasks/:id', () => ({ body: { task: taskView({ children: 2 }), attempts: [] } }))

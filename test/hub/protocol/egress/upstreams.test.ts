@@ -138,7 +138,18 @@ describe('an upstream with a fault is refused with its line', () => {
 
   it('two with one name', () => {
     const one = '{ kind: npm, url: https://a.example }'
-    expect(faults(`upstreams:\n  it: ${one}\n  it: ${one}\n`)).toEqual(['line 3, column 3: this key is there twice'])
+    expect(faults(`upstreams:\n  it: ${one}\n  it: ${one}\n`)).toEqual([
+      'line 3, column 3: upstreams.it: this key is there twice',
+    ])
+    expect(
+      faults(
+        `upstreams:\n  it: ${one}\n  it: { kind: openai }\n  bare: { kind: openai }\nhttp: { port: 1, port: 2 }\n`,
+      ),
+    ).toEqual([
+      'line 3, column 3: upstreams.it: this key is there twice',
+      expect.stringMatching(/^line 4, column 9: upstreams\.bare\.secret: is missing/),
+      'line 5, column 18: http.port: this key is there twice',
+    ])
   })
 
   it('a name that is none, and more of them than there may be', () => {

@@ -104,7 +104,26 @@ describe('hub upstream price', () => {
     source: 'prices.yaml',
   }
 
+  const declare = () =>
+    writeFileSync(
+      join(at.home, 'hub.yaml'),
+      'upstreams: { router: { kind: openai, url: "https://r.example.org", secret: key } }\n',
+    )
+
+  it('an upstream that nobody declared is refused by name, with the one that was probably meant', async () => {
+    declare()
+    const { code, stderr } = await at.run(['upstream', 'price', 'ruoter', 'llm', '--input', '1', '--output', '2'])
+    expect([code, stderr]).toEqual([
+      2,
+      expect.stringMatching(
+        /^hub: no upstream "ruoter" is declared in hub\.yaml; did you mean router\?; nothing was written$/m,
+      ),
+    ])
+    expect(existsSync(file())).toBe(false)
+  })
+
   it('writes prices into the home, beside what is there, and shows what is in force then', async () => {
+    declare()
     writeFileSync(file(), '# mine\nmodels: { other: { input: 1, output: 2 } }\n')
     at.hub.on('GET /v1/upstreams/:name/price', () => ({ body: { price } }))
     const { code, stdout } = await at.run([
@@ -131,6 +150,7 @@ describe('hub upstream price', () => {
   })
 
   it('changes nothing if the file would have a fault, and says which', async () => {
+    declare()
     const half = await at.run(['upstream', 'price', 'router', 'llm', '--input', '0.25'])
     expect([half.code, half.stderr]).toEqual([
       3,
@@ -144,5 +164,29 @@ describe('hub upstream price', () => {
     expect((await at.run(['upstream', 'price', 'router', 'llm'])).code).toBe(3)
     at.hub.on('GET /v1/upstreams/:name/price', () => ({ body: { price } }))
     expect(JSON.parse((await at.run(['upstream', 'price', 'router', 'llm', '--json'])).stdout)).toEqual(price)
+  })
+
+  it('one that misses a price is refused by `hub config check` with its line, in the home and as a copy', async () => {
+    declare()
+    writeFileSync(file(), 'models:\n  llm: { input: 1 }\n  other: { output: 2 }\n')
+    const inside = await at.run(['config', 'check'])
+    const faults = [
+      'line 2, column 8: models.llm.output: is missing',
+      'line 3, column 10: models.other.input: is missing',
+    ]
+    expect([inside.code, inside.stdout]).toEqual([
+      3,
+      expect.stringContaining(faults.map((each) => `${file()} ${each}\n`).join('')),
+    ])
+    const copy = await at.run(['config', 'check', file(), '--json'])
+    expect([copy.code, JSON.parse(copy.stdout)]).toMatchObject([
+      3,
+      { prices: { ok: false, faults: [{ line: 2 }, { line: 3 }] } },
+    ])
+    writeFileSync(file(), 'models:\n  llm: { input: 1, output: 2 }\n')
+    expect(await at.run(['config', 'check', file()])).toMatchObject({
+      code: 0,
+      stdout: `${file()} is valid; a running hub takes it over by itself\n`,
+    })
   })
 })
