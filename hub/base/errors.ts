@@ -159,6 +159,12 @@ export const ERRORS = {
     'The task was cut short, and the card of its agent does not say that it may run twice.',
     'It may have done part of its work: check that, then `hub task retry ID`. If running twice does no harm, say `repeatable: true` in the card.',
   ),
+  nothing_done: row(
+    'refused',
+    409,
+    'The agent says that it succeeded, but what was asked for is not there.',
+    'Read `hub task logs ID`. If the task only reads, submit it again with --no-change.',
+  ),
   inbox_closed: row('refused', 409, 'The recipient takes no more mail.', 'The recipient has ended; choose another.'),
   mailbox_full: row(
     'unavailable',
@@ -345,17 +351,6 @@ export const ERRORS = {
 } as const satisfies Record<string, ErrorRow>
 
 export type ErrorCode = keyof typeof ERRORS
-
-/** What the rules may give as the code of a no. A no without a code is `policy_denied`; with any other it is no exact answer. */
-export const RULE_CODES = [
-  'policy_denied',
-  'delegation_depth',
-  'delegation_cycle',
-  'delegation_wider',
-  'limit_exceeded',
-  'no_capable_agent',
-] as const satisfies readonly ErrorCode[]
-export type RuleCode = (typeof RULE_CODES)[number]
 
 /** A refusal, an outage or a fault with a stable code. `detail` is safe to show to the caller; `reason` goes to the audit log only. */
 export class HubError extends Error {

@@ -12,7 +12,7 @@ type Since<View, Keys extends keyof View> = Omit<View, Keys> & Partial<Pick<View
 
 /** A part of an answer, as any hub that may run now gives it. */
 type Taken<Part> = Part extends views.TaskView
-  ? Since<Part, 'unreadable' | 'waitsFor' | 'sensitivity'>
+  ? Since<Part, 'unreadable' | 'waitsFor' | 'sensitivity' | 'spec'>
   : Part extends views.AttemptView
     ? Since<Part, 'unreadable' | 'oomKilled'>
     : Part extends views.SessionView

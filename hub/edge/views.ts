@@ -46,6 +46,7 @@ export function taskView(task: TaskRow, { tasks, artifacts, journal, dispatcher 
     startedAtMs: task.startedAtMs,
     endedAtMs: task.endedAtMs,
     sensitivity: task.sensitivity,
+    spec: task.spec,
     requestedBy: task.requestedBy,
     artifacts: artifacts.list(id),
     progress: journal.progressOf(id) ?? null,

@@ -77,11 +77,17 @@ export const delegateBodyShape = z.strictObject({
 })
 export type DelegateBody = z.output<typeof delegateBodyShape>
 
+/** What the shim says of a run that looks well and is not (S4-36): `nothing_done` is a success that left nothing. */
+const RESULT_FAULTS = ['nothing_done'] as const
+export type ResultFault = (typeof RESULT_FAULTS)[number]
+
 export const resultBodyShape = z.strictObject({
   outcome: z.enum(['succeeded', 'failed']),
   /** Small structured result; larger things are artifacts. */
   value: z.unknown().optional(),
   error: z.string().max(4096).optional(),
+  /** Of a failure that the shim found: what kind it is. */
+  code: z.enum(RESULT_FAULTS).optional(),
   /** Of a failure: the program was told to stop before it was done, by the hub, the engine or a person. It did not fail by itself. */
   stopped: z.literal(true).optional(),
 })

@@ -5,7 +5,7 @@
  */
 import { z } from 'zod'
 import { dataClassShape } from './data-class.ts'
-import { envelopeShape, folderRefShape } from './envelope.ts'
+import { envelopeShape } from './envelope.ts'
 import { EMERGENCY_MS_MAX, EMERGENCY_MS_MIN } from './flags.ts'
 import {
   cardShape,
@@ -26,6 +26,7 @@ import {
   uuidPartShape,
   uuidShape,
 } from './ids.ts'
+import { submitShape } from './submit.ts'
 
 export const PRINCIPAL_KINDS = ['operator', 'device', 'automation', 'contact', 'watchdog', 'agent', 'hub'] as const
 export type PrincipalKind = (typeof PRINCIPAL_KINDS)[number]
@@ -67,24 +68,6 @@ const agent = ['agent'] as const
 const hub = ['hub'] as const
 const present = ['operator', 'device'] as const
 const stoppers = ['operator', 'device', 'contact', 'watchdog'] as const
-
-const submitShape = z
-  .strictObject({
-    agent: nameShape.optional(),
-    needs: z.array(nameShape).max(16).default([]),
-    params: z.record(z.string().max(64), z.unknown()).default({}),
-    inputs: folderRefShape.nullish(),
-    ttlMs: z.int().positive().optional(),
-    priority: z.int().min(0).max(9).default(5),
-    hold: z.boolean().default(false),
-    /** Only an agent whose card and row both take this class may have it. */
-    sensitivity: dataClassShape.optional(),
-  })
-  .refine(
-    ({ agent, needs }) => agent !== undefined || needs.length > 0,
-    'agent: name the agent, or say in needs what it must be able to do',
-  )
-export type SubmitRequest = z.output<typeof submitShape>
 
 const taskListShape = z.strictObject({
   ...page,

@@ -1,5 +1,6 @@
 /** Task, attempt and session: their states, tables and shapes. Moved only by work/dispatch/tasks.ts. */
 import { createMachine } from '../base/machine.ts'
+import type { ResultFault } from './envelope.ts'
 import type { Relaxation } from './relax.ts'
 
 export type TaskState = 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled' | 'timed_out'
@@ -72,4 +73,13 @@ export interface Authority {
   depthLeft: number
   /** Tasks the whole tree below may still create. */
   tasksLeft: number
+}
+
+/** What the agent handed in. */
+export interface TaskOutcome {
+  outcome: 'succeeded' | 'failed'
+  value?: unknown
+  error?: string
+  /** What kind of failure, where the shim found one. */
+  code?: ResultFault
 }

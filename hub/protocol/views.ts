@@ -9,6 +9,7 @@ import { dataClassShape } from './data-class.ts'
 import { driverShape } from './drivers.ts'
 import { nameShape, sessionIdShape, sha256Shape, uuidShape } from './ids.ts'
 import { RELAXATIONS } from './relax.ts'
+import { taskSpecShape } from './task-spec.ts'
 
 export const instant = z.int().describe('milliseconds since 1970')
 export const span = z.number().describe('milliseconds')
@@ -67,6 +68,7 @@ export const taskShape = z.strictObject({
   startedAtMs: kept(instant),
   endedAtMs: kept(instant),
   sensitivity: kept(dataClassShape).describe('the class of data it works on; only agents that take it may have it'),
+  spec: kept(taskSpecShape).describe('what it is about beside its parameters: the repository in its input'),
   requestedBy: z.string(),
   artifacts: z.array(artifactShape),
   progress: kept(progressShape).describe('what the agent said last'),

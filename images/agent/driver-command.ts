@@ -31,11 +31,11 @@ const TAIL_BYTES = 64 * 1024
 const VALUE_BYTES = 48 * 1024
 
 export async function driveCommand(options: DriverOptions): Promise<Ending> {
-  const { hub, env, workspace, log, classes, input, inputFolder } = options
+  const { hub, env, workspace, cwd, log, classes, input, inputFolder } = options
   const { argv, namesInput } = expandArgv(options.argv, { input, params: hub.joined.task.params })
   // A file that no argument names is the command's standard input; else it reads nothing.
   const inputFile = input === inputFolder || namesInput ? undefined : input
-  const child = startChild(argv, { env, cwd: workspace })
+  const child = startChild(argv, { env, cwd })
   onStop(hub, (graceMs) => child.stop({ termAfterMs: 0, killAfterMs: graceMs * GRACE.kill }))
   const conversation = createConversation({
     hub,

@@ -19,9 +19,9 @@ import {
 import { createLineSplitter, LINE_BYTES_MAX, lineOf } from './lines.ts'
 import { VERB_NAMES } from './verbs.ts'
 
-export async function driveJsonLines({ hub, argv, env, workspace, log, classes }: DriverOptions): Promise<Ending> {
+export async function driveJsonLines({ hub, argv, env, workspace, cwd, log, classes }: DriverOptions): Promise<Ending> {
   const { task, deadlineMs } = hub.joined
-  const child = startChild(argv, { env, cwd: workspace })
+  const child = startChild(argv, { env, cwd })
   const conversation = createConversation({
     hub,
     verbs: VERB_NAMES,

@@ -20,6 +20,8 @@ export interface DriverOptions {
   input: string | undefined
   /** The folder that holds inputs. */
   inputFolder: string
+  /** Where the program begins: the workspace, or the repository of the task. */
+  cwd: string
   env: Record<string, string>
   workspace: string
   log: LogLines

@@ -8,10 +8,21 @@ import { DRIVES } from './drivers.ts'
 import { type Ending, failed } from './ending.ts'
 import { unpackInputs } from './inputs.ts'
 import { createLogLines } from './log-lines.ts'
+import type { RepositoryWork } from './repository.ts'
 
 const LAST_WORDS_MS = 1_000
 /** For keeping what a program that fell has left. */
 const KEEP_MS = 20_000
+
+interface ProgramPlace {
+  workspace: string
+  home: string
+  classes: Classes
+  /** The clone that the program works in, if the task has one. */
+  repository: RepositoryWork | undefined
+  /** Keeps what there is, although the program gave no result. */
+  fallen: () => Promise<void>
+}
 
 /**
  * The task's value, or a throw with the error of its result. A crash does not return: the process exits with code 1,
@@ -20,12 +31,7 @@ const KEEP_MS = 20_000
 export async function runProgram(
   hub: HubAgent,
   { inputs }: TaskFacts,
-  {
-    workspace,
-    home,
-    classes,
-    fallen,
-  }: { workspace: string; home: string; classes: Classes; fallen: () => Promise<void> },
+  { workspace, home, classes, repository, fallen }: ProgramPlace,
 ): Promise<unknown> {
   const { driver, run } = hub.joined.program
   const log = createLogLines({
@@ -38,11 +44,13 @@ export async function runProgram(
   async function drive(): Promise<Ending> {
     const folder = join(workspace, 'in')
     await mkdir(folder, { recursive: true })
-    const input = inputs === null ? undefined : await unpackInputs(hub.folder(inputs), folder)
+    const isFolder = inputs !== null && repository === undefined
+    const input = isFolder ? await unpackInputs(hub.folder(inputs), folder) : undefined
     if (driver === 'sdk') throw new Error('a program of the driver sdk runs in the shim')
     const drive = await DRIVES[driver]()
     const env = environmentOf(hub, home)
-    return await drive({ hub, argv: run, env, workspace, log, classes, input, inputFolder: folder })
+    const cwd = repository?.folder ?? workspace
+    return await drive({ hub, argv: run, env, workspace, cwd, log, classes, input, inputFolder: folder })
   }
   // What prevents the program from starting would prevent it again: a failed task, not a crash.
   const ending = await drive().catch((thrown: unknown) => failed((thrown as Error).message))

@@ -9,11 +9,12 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { keepMemoryIn } from '../../hub/base/core-dumps.ts'
-import { connect, type HubAgent } from '../../hub/client/agent.ts'
+import { type Afterthought, connect, type HubAgent } from '../../hub/client/agent.ts'
 import type { Classes } from './classes.ts'
 import { withEgress } from './egress-environment.ts'
 import { imageEnvironment } from './image-environment.ts'
-import { createOutputs, KEEP_EVERY_MS } from './outputs.ts'
+import { createOutputs, KEEP_EVERY_MS, type Outputs } from './outputs.ts'
+import type { RepositoryWork } from './repository.ts'
 
 const workspace = process.env.HUB_WORKSPACE ?? '/workspace'
 const home = process.env.HUB_AGENT_HOME ?? '/tmp/home'
@@ -58,24 +59,60 @@ async function load({ run }: HubAgent['joined']['program']): Promise<string | un
   }
 }
 
+/** Clones the repository of the task, if it has one, and makes it the program's place. Answers why it could not. */
+async function openWork(hub: HubAgent): Promise<{ repository?: RepositoryWork; failure?: string }> {
+  const { inputs, spec } = hub.joined.task
+  if (spec?.repository === undefined || inputs === null) return {}
+  const [{ openRepository }, { unpackInputs }] = await Promise.all([import('./repository.ts'), import('./inputs.ts')])
+  try {
+    const bundle = await unpackInputs(hub.folder(inputs), join(workspace, 'in'))
+    const repository = await openRepository(hub, spec.repository, { bundle, workspace, home })
+    process.chdir(repository.folder)
+    return { repository }
+  } catch (thrown) {
+    return { failure: `the repository could not be opened: ${(thrown as Error).message}` }
+  }
+}
+
+/** Stores what the program leaves, and judges whether it did anything. */
+async function storeWork(
+  hub: HubAgent,
+  { repository, outputs }: { repository: RepositoryWork | undefined; outputs: Outputs },
+): Promise<Afterthought> {
+  const saved = await repository?.save()
+  const stored = await outputs.store()
+  const lost =
+    [saved !== undefined && 'lost' in saved ? saved.lost : '', stored].filter(Boolean).join('; ') || undefined
+  const isEmpty = saved !== undefined && 'commits' in saved && saved.commits === 0
+  if (!isEmpty || hub.joined.task.spec?.repository?.change !== true) return { lost }
+  return { lost, fault: { code: 'nothing_done', why: 'the agent said that it succeeded, and changed nothing' } }
+}
+
 // Before there is a key. The limit of the profile prevents core files, but not core dumps that the host pipes to a program.
 keepMemoryIn()
 const hub = await connect()
 await prepare(hub)
 let classes: Classes | undefined
 const outputs = createOutputs(join(workspace, 'out'), { put: hub.artifact.put, classOf: (name) => classes?.of(name) })
-setInterval(outputs.keep, KEEP_EVERY_MS).unref()
 // Loaded only where it is needed: loading is part of every task's start.
 let failure = await openWayOut(hub.joined)
 if (failure === undefined && hub.joined.secrets.length > 0)
   failure = await (await import('./secrets.ts')).writeSecrets(hub, secrets)
+const work: Awaited<ReturnType<typeof openWork>> = failure === undefined ? await openWork(hub) : {}
+failure ??= work.failure
+const { repository } = work
+const keep = async () => {
+  await repository?.save()
+  await outputs.keep()
+}
+setInterval(keep, KEEP_EVERY_MS).unref()
 if (failure !== undefined) console.error(failure)
 else if (hub.joined.program.driver === 'sdk') failure = await load(hub.joined.program)
 else {
   const [{ runProgram }, { createClasses }] = await Promise.all([import('./program.ts'), import('./classes.ts')])
   const own = createClasses()
   classes = own
-  hub.onTask((task) => runProgram(hub, task, { workspace, home, classes: own, fallen: outputs.keep }))
+  hub.onTask((task) => runProgram(hub, task, { workspace, home, classes: own, repository, fallen: keep }))
 }
-await hub.run({ failure, beforeResult: outputs.store })
+await hub.run({ failure, beforeResult: () => storeWork(hub, { repository, outputs }) })
 process.exit(0)

@@ -128,6 +128,7 @@ const ERROR_PINS: [string, string, number][] = [
   ['no_capable_agent', 'refused', 409],
   ['agent_unhealthy', 'refused', 409],
   ['not_repeatable', 'refused', 409],
+  ['nothing_done', 'refused', 409],
   ['inbox_closed', 'refused', 409],
   ['mailbox_full', 'unavailable', 429],
   ['rate_limited', 'unavailable', 429],

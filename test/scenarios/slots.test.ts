@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { OPERATOR } from '../../hub/guard/principal.ts'
-import type { SubmitRequest } from '../../hub/protocol/operations.ts'
+import type { SubmitRequest } from '../../hub/protocol/submit.ts'
 import { createHarness, forever, type Harness, worker } from '../support/hub-harness.ts'
 
 /** Delegates `fan` children to the next level and waits for all of them; begins when it is told to. */

@@ -83,7 +83,7 @@ export function createShimBench() {
     python: (text: string): string[] => [PYTHON, write('program.py', PRELUDE + text)],
     shell: (text: string): string[] => ['sh', write('program.sh', text)],
     /** A task's inputs, packed as `hub submit --input` does it. */
-    async inputs(files: Record<string, string>) {
+    async inputs(files: Record<string, string | Buffer>) {
       const folder = mkdtempSync(join(dir, 'input-'))
       for (const [name, text] of Object.entries(files)) {
         mkdirSync(join(folder, name, '..'), { recursive: true })

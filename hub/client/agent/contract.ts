@@ -3,6 +3,7 @@ import type { DataClass } from '../../protocol/data-class.ts'
 import type { DriverName } from '../../protocol/drivers.ts'
 import type { HandedEgress } from '../../protocol/egress/placeholders.ts'
 import type { Delivery, FolderRef } from '../../protocol/envelope.ts'
+import type { TaskSpec } from '../../protocol/task-spec.ts'
 
 export type Body = Record<string, unknown>
 
@@ -13,6 +14,8 @@ export interface TaskFacts {
   attempt: number
   params: Body
   inputs: FolderRef | null
+  /** What it is about beside its parameters; absent for nothing. */
+  spec?: TaskSpec
   capabilities: string[]
   /** Who delegated it; null when an operator submitted it. */
   parent: { agent: string; session: string } | null

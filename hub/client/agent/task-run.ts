@@ -9,20 +9,25 @@
  * 4. While a question waits for a person the clock stands still, for `waitMs` in all, as it does at the hub (fault C1).
  */
 import { HubError } from '../../base/errors.ts'
-import type { ResultBody } from '../../protocol/envelope.ts'
+import type { ResultBody, ResultFault } from '../../protocol/envelope.ts'
 import { STOP_GRACE_MS } from '../../protocol/stop-grace.ts'
 import type { TaskFacts } from './contract.ts'
 
 export type TaskHandler = (task: TaskFacts, signal: AbortSignal) => unknown
 
 export interface RunOptions {
-  /**
-   * Runs after the handler and before the result is posted: the shim stores `/workspace/out` here.
-   * What it returns is added to the result: outputs that could not be stored although the task succeeded.
-   */
-  beforeResult?: () => Promise<string | undefined>
+  /** Runs after the handler and before the result is posted: the shim stores `/workspace/out` here. */
+  beforeResult?: () => Promise<Afterthought | undefined>
   /** Why there is nothing to run: the task fails with this text. */
   failure?: string | undefined
+}
+
+/** What the shim finds once the program has ended. */
+export interface Afterthought {
+  /** Added to the result: outputs that could not be stored, although the task succeeded. */
+  lost?: string | undefined
+  /** The success was none. */
+  fault?: { code: ResultFault; why: string } | undefined
 }
 
 export interface TaskRunOptions {
@@ -147,8 +152,11 @@ export function createTaskRun({ task, ttlMs, waitMs = 0, post }: TaskRunOptions)
     const left = () => Math.max(200, endAt - performance.now())
     try {
       const stopped = whenStopped(abort.signal).then(() => sleep(left() / 2))
-      const lost = await Promise.race([options.beforeResult?.(), stopped])
-      if (typeof lost === 'string')
+      const found = await Promise.race([options.beforeResult?.(), stopped])
+      const { lost, fault } = found ?? {}
+      if (fault !== undefined && body.outcome === 'succeeded')
+        body = { ...body, ...failed(fault.why), code: fault.code }
+      if (lost !== undefined)
         body = { ...body, error: [body.error, lost].filter(Boolean).join('; ').slice(0, ERROR_CHARS_MAX) }
     } catch (thrown) {
       body = { ...body, ...failed(`its outputs could not be stored: ${(thrown as Error).message}`) }

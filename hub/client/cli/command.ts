@@ -57,6 +57,8 @@ export const paging: readonly Flag[] = [
   ['--limit <n>', 'how many at most, 1 to 100 (default: 25)'],
   ['--cursor <text>', 'continue after the last page, which names the text'],
 ]
+/** The operator's own repository. */
+export const inRepo: Flag = ['--repo <dir>', 'your repository (default: the folder you are in)']
 /** The input of a task. */
 export const handed: readonly Flag[] = [
   ['--input <path>', 'a folder, a file, or - for stdin'],

@@ -1,5 +1,5 @@
 /** Every command in one table: its words, arguments, options and module. A module is loaded only when its command runs. */
-import { alone, type Command, command, handed, lazy, paging, stop, yes } from './command.ts'
+import { alone, type Command, command, handed, inRepo, lazy, paging, stop, yes } from './command.ts'
 import { OUTSIDE } from './tables/outside.ts'
 
 const grant = lazy(() => import('./agents/allow.ts'))
@@ -36,6 +36,7 @@ const safeMode = lazy(() => import('./stopping/safe-mode.ts'))
 const sessions = lazy(() => import('./stopping/sessions.ts'))
 const shutdown = lazy(() => import('./stopping/shutdown.ts'))
 const artifacts = lazy(() => import('./work/artifacts.ts'))
+const branch = lazy(() => import('./work/branch.ts'))
 const submit = lazy(() => import('./work/submit.ts'))
 const taskLogs = lazy(() => import('./work/task-logs.ts'))
 const tasks = lazy(() => import('./work/tasks.ts'))
@@ -58,6 +59,7 @@ export const GROUPS: Readonly<Record<string, string>> = {
   config: 'the configuration',
   approval: 'what waits for you: questions of agents, and acts that the rules ask about',
   artifact: 'artifacts: what tasks made',
+  branch: 'branches: what agents changed in your repositories',
   budget: 'money of models: what is spent, reserved and allowed',
   upstream: 'what agents may reach outside',
 }
@@ -116,7 +118,11 @@ export const COMMANDS: readonly Command[] = [
     ['--sensitivity <class>', 'only for agents that take it: public, internal, confidential or restricted'],
     ['--wait', 'show its progress and end with its outcome'],
     ['--out <dir>', 'wait, and write its artifacts to this folder'],
-    ['--dry-run', 'list what --input would send and would leave out; send nothing'],
+    ['--repo <dir>', 'a git repository: the agent works on a branch, which comes back (`hub branch`)'],
+    ['--base <ref>', 'with --repo: the commit to begin at (default: HEAD)'],
+    ['--no-change', 'with --repo: the agent only reads; without this, a task that changes nothing has failed'],
+    ['--include-secrets', 'with --repo: send a repository that holds what looks like a secret'],
+    ['--dry-run', 'list what --input or --repo would send and would leave out; send nothing'],
   ]),
   command('wait [task]', 'wait until a task ends (default: the last one submitted)', watch('wait'), [
     ['--for <what>', 'what to wait for: task=done, which is any end (default)'],
@@ -132,6 +138,18 @@ export const COMMANDS: readonly Command[] = [
   command('task retry <task>', 'submit it again', tasks('retry')),
   command('task release [task]', 'let a held task start', tasks('release'), [['--all', 'all held tasks'], yes]),
   command('task logs <task>', 'what it logged', taskLogs('logs'), [['--follow', 'keep printing until it ends']]),
+  command('branch log <task>', 'the commits and files of the branch that a task left', branch('branchLog'), [inRepo]),
+  command('branch diff <task>', 'what it changed', branch('branchDiff'), [inRepo]),
+  command('branch checkout <task>', 'make the branch in your repository, and switch to it', branch('branchCheckout'), [
+    inRepo,
+    ['--as <name>', 'the name of the branch (default: hub/SESSION)'],
+  ]),
+  command(
+    'branch apply <task>',
+    'merge it into the branch that you are on; conflicts are shown first',
+    branch('branchApply'),
+    [inRepo, yes],
+  ),
   command('session list', 'list sessions', sessions('list'), [['--all', 'ended ones too'], ...paging]),
   command('session show <session>', 'one session in full', sessions('show'), [
     ['--hardening', 'show how its container is hardened, check by check'],

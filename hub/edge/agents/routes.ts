@@ -181,7 +181,7 @@ export function createAgentRoutes(parts: AgentRouteParts): AgentRoutes {
     if (session === undefined || task === undefined || card === undefined) throw new HubError('unknown_session')
     const attempt = tasks.attempts(task.id).find(({ id }) => id === session.attempt)?.ordinal ?? 1
     const parent = task.parentSession === null ? undefined : tasks.session(task.parentSession)
-    const { params, inputs } = task
+    const { params, inputs, spec } = task
     const { capabilities, depthLeft, tasksLeft } = session.authority
     const egress = handedTo(id, session.authority.egress, parts.upstreams())
     return {
@@ -200,6 +200,7 @@ export function createAgentRoutes(parts: AgentRouteParts): AgentRoutes {
         attempt,
         params,
         inputs,
+        ...(spec === null ? {} : { spec }),
         capabilities,
         parent: parent === undefined ? null : { agent: parent.agent, session: parent.id },
         depthLeft,

@@ -2,7 +2,7 @@
 import { HubError } from '../../base/errors.ts'
 import type { DenyList } from '../../guard/identity/deny-list.ts'
 import { mayReadTasks, type Principal } from '../../guard/principal.ts'
-import type { SubmitRequest } from '../../protocol/operations.ts'
+import type { SubmitRequest } from '../../protocol/submit.ts'
 import type { Artifacts } from '../../work/artifacts.ts'
 import type { Asking } from '../../work/dispatch/asking.ts'
 import type { Quarantine } from '../../work/dispatch/quarantine.ts'

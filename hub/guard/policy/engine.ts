@@ -8,7 +8,7 @@
  * E4. Synchronous, so that it can run inside the store's transaction. A running rule cannot be interrupted; bundle.ts refuses slow ones.
  */
 
-import { RULE_CODES, type RuleCode } from '../../base/errors.ts'
+import type { ErrorCode } from '../../base/errors.ts'
 import type { Principal } from '../principal.ts'
 
 /** What the rules see. Never an instant or a random value in it: each would be a question of its own for the memo. */
@@ -31,6 +31,17 @@ export interface Narrowing {
 }
 
 /** Why it is a no: the code of the refusal that follows. The rules' own, or that there are none. */
+/** What the rules may give as the code of a no. A no without a code is `policy_denied`; with any other it is no exact answer. */
+export const RULE_CODES = [
+  'policy_denied',
+  'delegation_depth',
+  'delegation_cycle',
+  'delegation_wider',
+  'limit_exceeded',
+  'no_capable_agent',
+] as const satisfies readonly ErrorCode[]
+type RuleCode = (typeof RULE_CODES)[number]
+
 export type DenialCode = RuleCode | 'policy_unavailable'
 
 /**

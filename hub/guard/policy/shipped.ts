@@ -6,9 +6,10 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { digestOf, sha256Hex } from '../../base/canonical.ts'
-import { HubError, RULE_CODES } from '../../base/errors.ts'
+import { HubError } from '../../base/errors.ts'
 import { sha256Shape } from '../../protocol/ids.ts'
 import { type PolicyData, readPolicyData } from './data.ts'
+import { RULE_CODES } from './engine.ts'
 
 const FILE_BYTES_MAX = 4 * 1024 * 1024
 

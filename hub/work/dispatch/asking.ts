@@ -15,8 +15,8 @@ import { assertGrant, type Grant } from '../../guard/grant.ts'
 import { ownerText, type Principal, principalText } from '../../guard/principal.ts'
 import { type DataClass, takesClass } from '../../protocol/data-class.ts'
 import type { FolderRef } from '../../protocol/envelope.ts'
-import type { SubmitRequest } from '../../protocol/operations.ts'
 import { spanWritten } from '../../protocol/spans.ts'
+import type { SubmitRequest } from '../../protocol/submit.ts'
 import { type Artifacts, uploadsOf } from '../artifacts.ts'
 import type { Agent, Registry } from '../registry.ts'
 import { leftMs } from './expiry.ts'
@@ -223,7 +223,7 @@ export function createAsking(
 
     submit(grant, request, key) {
       assertGrant(grant, 'task.submit')
-      const { agent, needs, params, priority, hold, ttlMs, sensitivity } = request
+      const { agent, needs, params, priority, hold, ttlMs, sensitivity, spec } = request
       return once(grant, key, request, (more) => {
         requireInputs(request.inputs)
         requireServable(request, grant.narrow.agents)
@@ -236,6 +236,7 @@ export function createAsking(
           hold,
           ttlMs,
           sensitivity,
+          spec,
           ...more,
         })
       })
@@ -252,7 +253,7 @@ export function createAsking(
       assertGrant(grant, 'task.retry')
       const task = theTask(id)
       return once(grant, key, { id }, (more) => {
-        const { state, needs, params, inputs, priority, sensitivity } = task
+        const { state, needs, params, inputs, priority, sensitivity, spec } = task
         if (!AGAIN.has(state))
           throw new HubError('conflict', `the task is ${state}; only a task that ended without success can be retried`)
         if (task.requestedBy === SERVICES)
@@ -262,7 +263,7 @@ export function createAsking(
         requireInputs(inputs)
         requireServable({ agent, needs, sensitivity }, grant.narrow.agents)
         const spans = { hold: false, ttlMs: task.ttlMs ?? undefined }
-        const wish = { agent, needs, params, inputs, priority, sensitivity, ...spans, ...more }
+        const wish = { agent, needs, params, inputs, priority, sensitivity, spec, ...spans, ...more }
         return tasks.insert(grant, { ...wish, ...(parent && { parent }) })
       })
     },

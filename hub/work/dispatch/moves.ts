@@ -9,12 +9,13 @@ import {
   type ExitReason,
   type SessionState,
   sessionMachine,
+  type TaskOutcome,
   type TaskState,
   taskMachine,
 } from '../../protocol/task.ts'
 import type { Store } from '../../store/database.ts'
 import { holdRows, sealRow } from './row-checks.ts'
-import { type SessionRow, type TaskOutcome, type TaskRow, type TaskRows, unreadableError } from './rows.ts'
+import { type SessionRow, type TaskRow, type TaskRows, unreadableError } from './rows.ts'
 
 export type TaskEnd = {
   state: Exclude<TaskState, 'queued' | 'running'>

@@ -11,18 +11,14 @@ import {
   type ExitReason,
   type SessionState,
   sessionMachine,
+  type TaskOutcome,
   type TaskState,
   taskMachine,
 } from '../../protocol/task.ts'
+import { type TaskSpec, taskSpecShape } from '../../protocol/task-spec.ts'
 import type { Store } from '../../store/database.ts'
 import { beginsOrEnds, valuesOf } from '../../store/id-part.ts'
 import { type Column, isObject, isTexts, json, oneOf, readRow } from '../../store/reading.ts'
-
-export interface TaskOutcome {
-  outcome: 'succeeded' | 'failed'
-  value?: unknown
-  error?: string
-}
 
 /** Why a row cannot be read. The values it then shows allow nothing (store/reading.ts). */
 interface Readable {
@@ -55,6 +51,8 @@ export interface TaskRow extends Readable {
   error: { code: string; detail: string } | null
   /** The class of data it works on; null for none. */
   sensitivity: DataClass | null
+  /** What it is about beside its parameters; null for nothing. */
+  spec: TaskSpec | null
   requestedBy: string
   /** The digest of the request that its key belongs to; null without a key. */
   requestDigest: string | null
@@ -169,6 +167,7 @@ const TASK: Readonly<Record<string, Column>> = {
     read: (value) => (value === null || DATA_CLASSES.some((each) => each === value) ? { value } : undefined),
     instead: 'restricted',
   },
+  spec: json((value) => taskSpecShape.safeParse(value).success, null),
   priority: { read: (value) => (Number.isInteger(value) ? { value } : undefined), instead: 0 },
 }
 /** `<boot id>:<boot ms>` */

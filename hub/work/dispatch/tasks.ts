@@ -16,18 +16,12 @@ import { hideUnknown, type Redaction } from '../../base/redaction.ts'
 import { assertGrant, assertStopGrant, type Grant, type StopGrant } from '../../guard/grant.ts'
 import type { DataClass } from '../../protocol/data-class.ts'
 import type { FolderRef } from '../../protocol/envelope.ts'
-import { type Authority, type ExitReason, taskMachine } from '../../protocol/task.ts'
+import { type Authority, type ExitReason, type TaskOutcome, taskMachine } from '../../protocol/task.ts'
+import type { TaskSpec } from '../../protocol/task-spec.ts'
 import type { Store } from '../../store/database.ts'
 import { afterWait, expiryAfter } from './expiry.ts'
 import { createMoves, jsonOrNull, type LossFacts, STOPS, type TaskEnd, type TaskListener } from './moves.ts'
-import {
-  createTaskRows,
-  type SessionRow,
-  type TaskOutcome,
-  type TaskRow,
-  type TaskRows,
-  unreadableError,
-} from './rows.ts'
+import { createTaskRows, type SessionRow, type TaskRow, type TaskRows, unreadableError } from './rows.ts'
 
 /** What a new task is made of. */
 export interface NewTask {
@@ -40,6 +34,8 @@ export interface NewTask {
   ttlMs: number | undefined
   /** The class of data it works on. */
   sensitivity?: DataClass | null | undefined
+  /** What it is about beside its parameters. */
+  spec?: TaskSpec | null | undefined
   requestedBy: string
   /** The key it was asked for with, which belongs to one principal, and the digest of that request. */
   once?: { key: string; digest: string }
@@ -138,8 +134,8 @@ export function createTasks(parts: {
       store
         .prepare(
           `insert into task (id, state, agent, needs, params, inputs, priority, held, depth, parent, parent_session, delegate_id, chain,
-             ceiling, ttl_ms, sensitivity, requested_by, idempotency_key, request_digest, created_at_ms)
-           values (?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+             ceiling, ttl_ms, sensitivity, spec, requested_by, idempotency_key, request_digest, created_at_ms)
+           values (?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
         )
         .run(
           id,
@@ -158,6 +154,7 @@ export function createTasks(parts: {
           jsonOrNull(parent?.ceiling),
           wish.ttlMs ?? null,
           wish.sensitivity ?? null,
+          jsonOrNull(wish.spec),
           wish.requestedBy,
           wish.once?.key ?? null,
           wish.once?.digest ?? null,
@@ -234,7 +231,10 @@ export function createTasks(parts: {
       const session = theSession(id)
       closeAttempt(session, 'settled')
       beginRecycling(session, outcome.outcome === 'succeeded' ? 'done' : 'failed')
-      endTask(theTask(session.task), { state: outcome.outcome, outcome })
+      const { code, ...said } = outcome
+      const fault =
+        code === undefined || said.outcome === 'succeeded' ? {} : { error: { code, detail: said.error ?? '' } }
+      endTask(theTask(session.task), { state: said.outcome, outcome: said, ...fault })
     },
 
     waiting(grant, id) {

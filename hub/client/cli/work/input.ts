@@ -1,10 +1,7 @@
 /** What `--input` sends: a folder, a file or stdin; or what it would send, for `--dry-run` (fault C19). */
-import { createWriteStream, mkdirSync, readdirSync, rmSync, statfsSync } from 'node:fs'
 import { realpath, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { Readable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
-import { diskProblem } from '../../../base/disk-words.ts'
 import { HubError } from '../../../base/errors.ts'
 import type { FolderRef } from '../../../protocol/envelope.ts'
 import { leftOutLines } from '../../left-out.ts'
@@ -13,9 +10,10 @@ import { type Problem, toProblem, usage } from '../../problem.ts'
 import type { Context } from '../context.ts'
 import { createProgress, type Progress } from '../progress.ts'
 import { clean, countOf, sizeText } from '../text.ts'
+import { createSpool } from './spool.ts'
 
 /** The most that one submission may carry. The hub's limits may be lower; it then says so. */
-const INPUT_LIMITS = { bytesMax: 256 * 1024 ** 2, filesMax: 100_000 }
+export const INPUT_LIMITS = { bytesMax: 256 * 1024 ** 2, filesMax: 100_000 }
 const SHOWN = 3
 const PACKING = 'packing the input'
 
@@ -95,28 +93,33 @@ function judgeSecrets({ terminal }: Context, secrets: readonly SecretFile[], per
   if (secrets.length > 0) terminal.note(`input: ${named(secrets)}: sent, although it looks like a secret`)
 }
 
+/** Uploads what the hub does not have yet. */
+export async function upload({ hub, json, terminal }: Context, packed: PackedFolder): Promise<FolderRef> {
+  const { manifestBytes, manifestSha256, pack } = packed
+  const blobs = [
+    { sha256: pack.sha256, name: 'pack', size: pack.size, content: () => Readable.from(pack.content()) },
+    {
+      sha256: manifestSha256,
+      name: 'manifest.json',
+      size: manifestBytes.length,
+      content: () => Readable.from([manifestBytes]),
+    },
+  ]
+  for (const { content, ...blob } of blobs) {
+    if (await hub.has(blob.sha256)) continue
+    if (!json) terminal.live(`sending ${countOf(packed.manifest.files.length, 'file')}, ${sizeText(pack.size)}`)
+    await hub.upload({ ...blob, content: content() })
+  }
+  return { manifest: manifestSha256, pack: pack.sha256 }
+}
+
 /** Packs the input, and uploads what the hub does not have yet. */
 export const sendInput = (context: Context, input: string, withSecrets: boolean): Promise<FolderRef> =>
   withPacked(context, input, false, async (packed) => {
-    const { hub, json, terminal } = context
+    const { terminal } = context
     judgeSecrets(context, packed.secrets, withSecrets)
     for (const line of leftOutLines(packed.left)) terminal.note(`input: ${line}`)
-    const { manifestBytes, manifestSha256, pack } = packed
-    const blobs = [
-      { sha256: pack.sha256, name: 'pack', size: pack.size, content: () => Readable.from(pack.content()) },
-      {
-        sha256: manifestSha256,
-        name: 'manifest.json',
-        size: manifestBytes.length,
-        content: () => Readable.from([manifestBytes]),
-      },
-    ]
-    for (const { content, ...blob } of blobs) {
-      if (await hub.has(blob.sha256)) continue
-      if (!json) terminal.live(`sending ${countOf(packed.manifest.files.length, 'file')}, ${sizeText(pack.size)}`)
-      await hub.upload({ ...blob, content: content() })
-    }
-    return { manifest: manifestSha256, pack: pack.sha256 }
+    return await upload(context, packed)
   })
 
 /** Lists every file with its size, the sum, what looks like a secret, and what is left out and why. Works without the hub. */
@@ -137,76 +140,4 @@ export async function showInput(context: Context, input: string | undefined): Pr
       terminal.out(clean(`looks like a secret, refused without --with-secrets: ${named(refused)}`))
     if (kept.length > 0) terminal.out(clean(`looks like a secret, sent because git tracks it: ${named(kept)}`))
   })
-}
-
-/**
- * Stores stdin until it has been sent: in the home, never in the system's temporary folder, which may be in memory (fault B6). It is removed
- * however the command ends; what a killed command left is removed by the next one.
- */
-interface Spool {
-  /** Stores the source and returns the file. @throws Problem usage past the limit; HubError if the disk of the home is full. */
-  take(source: Readable, bytesMax: number): Promise<string>
-  remove(): void
-}
-
-const NAME = /^input-(\d{1,10})$/
-/** Free space that the home needs for itself: 5 % of the disk, at most 200 MB. */
-const KEPT_SHARE = 0.05
-const KEPT_BYTES = 200e6
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== 'ESRCH'
-  }
-}
-
-/** How many bytes may be written before the home has less free space than it needs. */
-function roomIn(folder: string): number {
-  const { bavail, blocks, bsize } = statfsSync(folder)
-  return bavail * bsize - Math.min(KEPT_BYTES, blocks * bsize * KEPT_SHARE)
-}
-
-function createSpool(home: string): Spool {
-  const run = path.join(home, 'run')
-  const folder = path.join(run, `input-${process.pid}`)
-  const remove = () => rmSync(folder, { recursive: true, force: true })
-  const leave = () => {
-    remove()
-    process.exit(130)
-  }
-
-  async function* within(source: Readable, bytesMax: number): AsyncGenerator<Buffer> {
-    let size = 0
-    for await (const chunk of source as AsyncIterable<Buffer>) {
-      size += chunk.length
-      if (size > bytesMax) throw usage(`--input: stdin gave more than ${sizeText(bytesMax)}`, 'send less')
-      if (roomIn(run) < chunk.length) throw diskProblem(Object.assign(new Error('no room'), { code: 'ENOSPC' }), run)
-      yield chunk
-    }
-  }
-
-  return {
-    async take(source, bytesMax) {
-      for (const name of readdirSync(run)) {
-        const pid = Number(NAME.exec(name)?.[1])
-        if (Number.isInteger(pid) && !isAlive(pid)) rmSync(path.join(run, name), { recursive: true, force: true })
-      }
-      mkdirSync(folder, { mode: 0o700 })
-      for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, leave)
-      const file = path.join(folder, 'stdin')
-      try {
-        await pipeline(within(source, bytesMax), createWriteStream(file, { mode: 0o600 }))
-      } catch (error) {
-        throw diskProblem(error, run)
-      }
-      return file
-    },
-    remove() {
-      for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.removeListener(signal, leave)
-      remove()
-    },
-  }
 }

@@ -11,6 +11,7 @@ import { type Context, given, type Run, spanOption, typed, wholeOption } from '.
 import { createProgress } from '../progress.ts'
 import { clean } from '../text.ts'
 import { sendInput, showInput } from './input.ts'
+import { repositoryWish, sendRepository, showRepository } from './repository.ts'
 import { showOutcome, watchTask } from './watch.ts'
 
 /** `k=v` as text, `k:=v` as JSON. If a key is given twice, the last counts. @throws Problem usage */
@@ -64,15 +65,19 @@ export const submit: Run = async (context, [agent], options) => {
   const { hub, json, terminal } = context
   const request = requestOf(agent, options)
   const input = options.input as string | undefined
+  const wish = repositoryWish(options)
   if (options.dryRun === true) {
-    await showInput(context, input)
+    await (wish === undefined ? showInput(context, input) : showRepository(context, wish))
     return EXIT.done
   }
   if (agent !== undefined && nameShape.safeParse(agent).success) await requireAgent(hub, agent)
   const out = options.out as string | undefined
-  const inputs = input === undefined ? undefined : await sendInput(context, input, options.withSecrets === true)
+  const sent =
+    wish !== undefined
+      ? await sendRepository(context, wish)
+      : { inputs: input === undefined ? undefined : await sendInput(context, input, options.withSecrets === true) }
   const headers = { 'idempotency-key': randomUUID() }
-  const { task } = await hub.call('task.submit', given({ ...request, inputs }), { headers })
+  const { task } = await hub.call('task.submit', given({ ...request, ...sent }), { headers })
   // --out includes --wait.
   if (options.wait !== true && out === undefined) {
     if (json) terminal.json(task)

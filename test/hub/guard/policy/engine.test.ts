@@ -1,6 +1,5 @@
 import { expect, test } from 'vitest'
-import { RULE_CODES } from '../../../../hub/base/errors.ts'
-import { createEngine, INPUT_BYTES_MAX, judgeResult } from '../../../../hub/guard/policy/engine.ts'
+import { createEngine, INPUT_BYTES_MAX, judgeResult, RULE_CODES } from '../../../../hub/guard/policy/engine.ts'
 
 const good = { version: 1, allow: true, ask: false, reason: 'allowed', rule: 'r' }
 const set = (change: object) => [{ result: { ...good, ...change } }]

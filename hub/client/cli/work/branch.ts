@@ -1,0 +1,262 @@
+/** `hub branch ...`: the branch that an agent left, shown, and taken into your repository. The hub itself never runs git. */
+import { createHash } from 'node:crypto'
+import { open } from 'node:fs/promises'
+import path from 'node:path'
+import { EXIT, Problem, usage } from '../../problem.ts'
+import {
+  commitOf,
+  findRepository,
+  type Mirror,
+  openMirror,
+  openWorkTree,
+  type Repository,
+} from '../../repository/git.ts'
+import { conflictsOf, openReturned, type Returned } from '../../repository/returned.ts'
+import { type Context, type Options, type Run, typed } from '../context.ts'
+import { shortId } from '../ids.ts'
+import { clean, cleanLines, columns, countOf, whenText } from '../text.ts'
+import { createSpool } from './spool.ts'
+
+interface Opened {
+  context: Context
+  task: string
+  repository: Repository
+  mirror: Mirror
+  returned: Returned
+}
+
+const BUNDLE = /^(s[a-z2-7]{15})\.bundle$/
+
+/** The task's newest branch, judged in a mirror. @throws Problem if it has none, or if it is refused */
+async function withBranch(
+  context: Context,
+  task: string,
+  options: Options,
+  use: (opened: Opened) => Promise<number>,
+): Promise<number> {
+  const { hub, home } = context
+  const { task: view, attempts } = await hub.call('task.show', { id: task })
+  const wanted = view.spec?.repository
+  if (wanted === undefined) throw usage(`task ${shortId(view.id)} works on no repository`, 'submit one with --repo DIR')
+  const bundles = view.artifacts.flatMap((each) => {
+    const session = BUNDLE.exec(each.name)?.[1]
+    return session === undefined ? [] : [{ ...each, session, nth: attempts.findIndex((at) => at.session === session) }]
+  })
+  const newest = bundles.sort((one, other) => one.nth - other.nth).at(-1)
+  if (newest === undefined) {
+    const isOver = !['queued', 'running'].includes(view.state)
+    const next = isOver ? `\`hub task show ${shortId(view.id)}\` says why` : `\`hub wait ${shortId(view.id)}\``
+    throw new Problem('no_branch', 'refused', `task ${shortId(view.id)} is ${view.state} and has left no branch`, next)
+  }
+  const repository = await findRepository(typed<string>(options.repo) ?? '.', '--repo')
+  await requireBase(repository, wanted.base)
+  const spool = createSpool(home)
+  const folder = spool.open()
+  try {
+    const file = path.join(folder, newest.name)
+    await fetchTo(context, newest, file)
+    const mirror = await openMirror(repository, path.join(folder, 'mirror'))
+    const returned = await openReturned(mirror, file, newest.session, wanted.base)
+    return await use({ context, task: view.id, repository, mirror, returned })
+  } finally {
+    spool.remove()
+  }
+}
+
+async function requireBase(repository: Repository, base: string): Promise<void> {
+  await commitOf(repository, base, '--repo').catch(() => {
+    throw usage(
+      `${repository.dir} does not hold the commit that was sent (${base.slice(0, 12)})`,
+      'run this in the repository that you submitted, or name it: --repo DIR',
+    )
+  })
+}
+
+async function fetchTo(
+  { hub }: Context,
+  { sha256, size }: { sha256: string; size: number },
+  file: string,
+): Promise<void> {
+  const hash = createHash('sha256')
+  let bytes = 0
+  await using handle = await open(file, 'wx', 0o600)
+  for await (const part of await hub.fetch(sha256)) {
+    hash.update(part)
+    bytes += part.length
+    if (bytes > size) break
+    await handle.writeFile(part)
+  }
+  if (bytes !== size || hash.digest('hex') !== sha256)
+    throw new Problem('internal', 'fault', `the received bytes are not ${sha256}`, 'do not use them; see `hub doctor`')
+}
+
+/** What runs by itself comes first: whoever reads on has seen it. */
+function warn({ terminal, json }: Context, { risky }: Returned): void {
+  if (risky.length === 0 || json) return
+  terminal.out(terminal.paint('yellow', `${countOf(risky.length, 'changed file')} can act without being called:`))
+  for (const { path: name, what } of risky) terminal.out(`  ${clean(name)}: ${what}`)
+  terminal.out('')
+}
+
+const counted = (count: number | null): string => (count === null ? 'binary' : String(count))
+
+export const branchLog: Run = (context, [task = ''], options) =>
+  withBranch(context, task, options, async ({ returned }) => {
+    const { terminal, json } = context
+    if (json) {
+      terminal.json(returned)
+      return EXIT.done
+    }
+    warn(context, returned)
+    terminal.out(
+      clean(`${returned.branch}: ${countOf(returned.commits.length, 'commit')} after ${returned.base.slice(0, 12)}`),
+    )
+    const nowMs = Date.now()
+    const rows = returned.commits.map((each) => [
+      each.commit.slice(0, 12),
+      whenText(each.atMs, nowMs),
+      each.author,
+      each.subject,
+    ])
+    terminal.out(columns(['COMMIT', 'WHEN', 'AUTHOR', 'SUBJECT'], rows, terminal.paint))
+    terminal.out('')
+    const files = returned.files.map((each) => [each.status, counted(each.added), counted(each.removed), each.path])
+    terminal.out(columns(['', 'ADDED', 'REMOVED', 'FILE'], files, terminal.paint))
+    return EXIT.done
+  })
+
+export const branchDiff: Run = (context, [task = ''], options) =>
+  withBranch(context, task, options, async ({ mirror, returned }) => {
+    const { terminal, json } = context
+    const { base, tip, files, risky } = returned
+    const { out } = await mirror.git(['diff', '--no-ext-diff', '--no-textconv', '--no-color', base, tip])
+    if (json) {
+      terminal.json({ branch: returned.branch, base, tip, files, risky, patch: out.toString() })
+      return EXIT.done
+    }
+    warn(context, returned)
+    terminal.out(cleanLines(out.toString().trimEnd()))
+    return EXIT.done
+  })
+
+/** Says what would be taken, and that nothing stands in its way. @throws Problem if the work tree holds changes */
+async function requireCleanTree(git: Awaited<ReturnType<typeof openWorkTree>>['git'], dir: string): Promise<void> {
+  const { code, out, said } = await git([
+    'status',
+    '--porcelain',
+    '-z',
+    '--untracked-files=no',
+    '--ignore-submodules=all',
+  ])
+  if (code !== 0) throw usage(`${dir} has no work tree that git can use: ${said}`, 'name a repository with files')
+  const [first, ...more] = out.toString().split('\0').filter(Boolean)
+  if (first === undefined) return
+  const others = more.length > 0 ? ` and ${countOf(more.length, 'more file')}` : ''
+  throw new Problem(
+    'conflict',
+    'refused',
+    `${first.slice(3)}${others} ${more.length > 0 ? 'have' : 'has'} changes that are not committed; nothing was touched`,
+    'commit them, or put them aside with `git stash`',
+  )
+}
+
+/** Brings the objects into the repository, under `ref` or under none. */
+async function bring(
+  { mirror, returned }: Opened,
+  tree: Awaited<ReturnType<typeof openWorkTree>>,
+  ref: string,
+): Promise<void> {
+  const from = `refs/heads/${returned.branch}`
+  const to = ref === '' ? from : `${from}:refs/heads/${ref}`
+  const { code, said } = await tree.git(['fetch', '--quiet', '--no-tags', '--no-recurse-submodules', mirror.folder, to])
+  if (code !== 0) throw new Problem('git_failed', 'refused', `git fetch failed: ${said}`, 'see what git says')
+}
+
+/** Filters of the repository's own configuration stay off; a person has to know. */
+function sayWithout({ terminal }: Context, keys: readonly string[]): void {
+  if (keys.length > 0) terminal.note(clean(`not run, because the repository itself names them: ${keys.join(', ')}`))
+}
+
+export const branchCheckout: Run = (context, [task = ''], options) =>
+  withBranch(context, task, options, async (opened) => {
+    const { repository, returned } = opened
+    const { terminal, json } = context
+    const name = typed<string>(options.as) ?? returned.branch
+    const tree = await openWorkTree(repository)
+    await requireCleanTree(tree.git, repository.dir)
+    if ((await tree.git(['check-ref-format', '--branch', name])).code !== 0 || name.startsWith('-'))
+      throw usage(`--as: ${JSON.stringify(name)} is no name for a branch`)
+    const there = await tree.git(['rev-parse', '--verify', '--quiet', `refs/heads/${name}`])
+    const at = there.out.toString().trim()
+    if (there.code === 0 && at !== returned.tip)
+      throw new Problem(
+        'conflict',
+        'refused',
+        `the branch ${name} exists already, at another commit (${at.slice(0, 12)}); nothing was touched`,
+        'choose another name: --as NAME',
+      )
+    warn(context, returned)
+    if (there.code !== 0) await bring(opened, tree, name)
+    const { code, said } = await tree.git(['switch', '--quiet', '--no-guess', name])
+    if (code !== 0) throw new Problem('git_failed', 'refused', `git switch failed: ${said}`, 'see what git says')
+    sayWithout(context, tree.without)
+    if (json) terminal.json({ branch: name, tip: returned.tip, risky: returned.risky })
+    else
+      terminal.out(
+        clean(`on branch ${name}, ${countOf(returned.commits.length, 'commit')} after ${returned.base.slice(0, 12)}`),
+      )
+    return EXIT.done
+  })
+
+export const branchApply: Run = (context, [task = ''], options) =>
+  withBranch(context, task, options, async (opened) => {
+    const { repository, mirror, returned } = opened
+    const { terminal, json } = context
+    const { tip, branch } = returned
+    const tree = await openWorkTree(repository)
+    await requireCleanTree(tree.git, repository.dir)
+    const head = await commitOf(repository, 'HEAD', '--repo')
+    if ((await mirror.git(['merge-base', '--is-ancestor', tip, head], { codes: [0, 1] })).code === 0) {
+      if (json) terminal.json({ branch, tip, head, applied: false, risky: returned.risky })
+      else terminal.out(clean(`${branch} is in here already; nothing was touched`))
+      return EXIT.done
+    }
+    warn(context, returned)
+    const conflicts = await conflictsOf(mirror, head, tip)
+    if (conflicts.length > 0) {
+      if (!json) for (const name of conflicts) terminal.out(`conflict: ${clean(name)}`)
+      throw new Problem(
+        'conflict',
+        'refused',
+        `${countOf(conflicts.length, 'file')} changed on both sides; nothing was touched`,
+        `\`hub branch checkout ${shortId(opened.task)}\` makes the branch, so that you can merge it by hand`,
+        { conflicts },
+      )
+    }
+    const what = `${countOf(returned.commits.length, 'commit')}, ${countOf(returned.files.length, 'file')}`
+    if (!(await terminal.confirm(`merge ${branch} (${what}) into ${repository.dir}?`, options.yes === true))) {
+      terminal.note('nothing was touched')
+      return EXIT.done
+    }
+    await bring(opened, tree, '')
+    const text = `Merge branch '${branch}' (task ${shortId(opened.task)})`
+    const { code, said } = await tree.git([
+      'merge',
+      '--quiet',
+      '--no-stat',
+      '--no-edit',
+      '--no-verify',
+      '-m',
+      text,
+      tip,
+    ])
+    if (code !== 0) {
+      await tree.git(['merge', '--abort'])
+      throw new Problem('git_failed', 'refused', `git merge failed: ${said}; it was taken back`, 'see what git says')
+    }
+    sayWithout(context, tree.without)
+    const now = await commitOf(repository, 'HEAD', '--repo')
+    if (json) terminal.json({ branch, tip, head: now, applied: true, risky: returned.risky })
+    else terminal.out(clean(`merged ${branch} (${what}); now at ${now.slice(0, 12)}`))
+    return EXIT.done
+  })

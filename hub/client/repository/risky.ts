@@ -1,0 +1,96 @@
+/** Which changed files run by themselves on the machine of whoever takes a branch: they are shown before anything else. */
+
+/** For paths in lower case: a file system may not tell capital letters apart. */
+const BY_PATH: readonly { path: RegExp; what: string }[] = [
+  { path: /^\.github\/(workflows|actions)\//, what: 'runs at the forge' },
+  {
+    path: /^(\.gitlab-ci\.yml|\.circleci\/|jenkinsfile$|azure-pipelines\.yml$|\.travis\.yml$|\.drone\.yml$|bitbucket-pipelines\.yml$)/,
+    what: 'runs at the forge',
+  },
+  { path: /(^|\/)(\.husky\/|\.githooks\/|\.pre-commit-config\.yaml$|lefthook\.ya?ml$)/, what: 'runs when you commit' },
+  {
+    path: /(^|\/)(gnumakefile|makefile|justfile|rakefile|taskfile\.ya?ml|cmakelists\.txt|[^/]*\.mk)$/,
+    what: 'runs when you build',
+  },
+  {
+    path: /(^|\/)(build\.rs|setup\.py|setup\.cfg|conftest\.py|pyproject\.toml|noxfile\.py|tox\.ini|gruntfile\.js|gulpfile\.js)$/,
+    what: 'runs when you build or test',
+  },
+  {
+    path: /(^|\/)(dockerfile[^/]*|containerfile|docker-compose[^/]*\.ya?ml|compose\.ya?ml)$/,
+    what: 'runs when you build or start it',
+  },
+  { path: /(^|\/)\.devcontainer(\/|\.json$)/, what: 'runs when an editor opens the folder' },
+  { path: /(^|\/)(\.envrc|\.tool-versions|\.mise\.toml|mise\.toml)$/, what: 'runs when you enter the folder' },
+  {
+    path: /(^|\/)(\.vscode|\.idea|\.zed|\.vim|\.exrc|\.nvimrc|\.dir-locals\.el)(\/|$)/,
+    what: 'is read by your editor',
+  },
+  {
+    path: /(^|\/)(\.claude|\.codex|\.gemini|\.cursor|\.opencode)(\/|$)|(^|\/)(\.mcp\.json|\.cursorrules|agents\.md|claude\.md|gemini\.md)$/,
+    what: 'is obeyed by your own agents',
+  },
+  {
+    path: /(^|\/)(\.npmrc|\.yarnrc(\.yml)?|\.pnpmfile\.cjs|\.bunfig\.toml|pip\.conf)$/,
+    what: 'changes what your installer does',
+  },
+  { path: /(^|\/)(\.gitattributes|\.gitmodules|\.lfsconfig)$/, what: 'changes what git itself does' },
+]
+const PACKAGE = /(^|\/)package\.json$/
+
+export interface Change {
+  path: string
+  /** The mode in the branch, as git writes it; 000000 for a file that is gone. */
+  mode: string
+}
+
+export interface Risky {
+  path: string
+  what: string
+}
+
+/**
+ * Pure but for `read`, which answers a file of the base or of the branch, or undefined. A `package.json` counts where its scripts differ, a link where it leads out of
+ * the repository.
+ */
+export async function riskyOf(
+  changes: readonly Change[],
+  read: (side: 'base' | 'branch', path: string) => Promise<string | undefined>,
+): Promise<Risky[]> {
+  const found: Risky[] = []
+  for (const { path, mode } of changes) {
+    if (mode === '000000') continue
+    const lower = path.toLowerCase()
+    const row = BY_PATH.find((each) => each.path.test(lower))
+    if (row !== undefined) found.push({ path, what: row.what })
+    else if (PACKAGE.test(lower)) {
+      const [before, after] = [scriptsOf(await read('base', path)), scriptsOf(await read('branch', path))]
+      if (before !== after) found.push({ path, what: 'its scripts run when you install, build or test' })
+    }
+    if (mode === '120000' && leadsOut(path, (await read('branch', path)) ?? '/'))
+      found.push({ path, what: 'is a link that leads out of the repository' })
+  }
+  return found
+}
+
+/** What a `package.json` runs, as text that can be compared; the whole file where it cannot be read. */
+function scriptsOf(text: string | undefined): string {
+  if (text === undefined) return ''
+  try {
+    const { scripts = {}, workspaces = null, bin = null } = JSON.parse(text) as Record<string, unknown>
+    return JSON.stringify([scripts, workspaces, bin])
+  } catch {
+    return text
+  }
+}
+
+function leadsOut(path: string, target: string): boolean {
+  if (target.startsWith('/')) return true
+  let depth = path.split('/').length - 1
+  for (const part of target.split('/')) {
+    if (part === '..') depth -= 1
+    else if (part !== '.' && part !== '') depth += 1
+    if (depth < 0) return true
+  }
+  return false
+}

@@ -1,0 +1,140 @@
+/**
+ * The repository of a task (docs/agents.md): its input is one git bundle, and what comes back is a bundle and a patch.
+ *
+ * 1. Git runs here, in the container, and never in the hub. Whatever a repository makes git run, it runs as the agent's own program would.
+ * 2. The bundle is cloned to `/workspace/repo` on the branch `hub/SESSION`. No hook of the clone runs for what the shim does.
+ * 3. What is not committed when the agent ends is committed by the shim, in a commit that says so. It goes by an index of its own, so a lock or
+ *    a half-done merge that the agent left is not in the way. Nothing that the agent wrote is lost, but what it told git to ignore.
+ * 4. Only commits after the base come back: in `out/SESSION.bundle`, and for people in `out/SESSION.patch`.
+ */
+import { execFile } from 'node:child_process'
+import { rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { HubAgent } from '../../hub/client/agent.ts'
+import type { Repository } from '../../hub/protocol/task-spec.ts'
+
+/** As `BASE_REF` and `branchOf` of protocol/task-spec.ts, whose module loads others that no image needs. */
+const BASE = 'refs/heads/base'
+const branchOf = (session: string) => `hub/${session}`
+
+export interface RepositoryWork {
+  /** Where the program begins: the root of the clone. */
+  readonly folder: string
+  /** Writes what was changed so far to `out`. Answers how many commits there are, or a sentence about what prevented it. */
+  save(): Promise<{ commits: number } | { lost: string }>
+}
+
+const GIT_MS_MAX = 300_000
+const OUTPUT_BYTES_MAX = 1024 ** 2
+/** A repository of many objects must not need more threads than its session may have. */
+const QUIET = [
+  ...[
+    '-c',
+    'core.hooksPath=/dev/null',
+    '-c',
+    'core.fsmonitor=false',
+    '-c',
+    'gc.auto=0',
+    '-c',
+    'maintenance.auto=false',
+  ],
+  ...[
+    '-c',
+    'pack.threads=1',
+    '-c',
+    'index.threads=1',
+    '-c',
+    'commit.gpgSign=false',
+    '-c',
+    'fetch.fsckObjects=true',
+    '-c',
+    'advice.detachedHead=false',
+  ],
+]
+
+const NO_GIT = 'the image of this agent has no git: write `tools: [git]` into its image.yaml and build it again'
+
+/** Runs git in the container and answers its output. Throws with what it said first of the fault. */
+function createGit(home: string) {
+  const env = {
+    ...{ HOME: home, PATH: process.env.PATH ?? '/usr/local/bin:/usr/bin:/bin', LANG: 'C.UTF-8' },
+    ...{ GIT_CONFIG_NOSYSTEM: '1', GIT_TERMINAL_PROMPT: '0', GIT_OPTIONAL_LOCKS: '0' },
+  }
+  return (cwd: string, args: readonly string[], more: Record<string, string> = {}): Promise<string> =>
+    new Promise((resolve, reject) => {
+      const options = { cwd, env: { ...env, ...more }, maxBuffer: OUTPUT_BYTES_MAX, timeout: GIT_MS_MAX }
+      execFile('git', [...QUIET, ...args], options, (thrown, stdout, stderr) => {
+        if (thrown === null) return resolve(stdout.trim())
+        const lines = stderr.trim().split('\n')
+        const said = (lines.find((line) => /^(fatal|error): /.test(line)) ?? lines.at(-1) ?? '').replace(/^\w+: /, '')
+        const isMissing = (thrown as NodeJS.ErrnoException).code === 'ENOENT'
+        reject(new Error(isMissing ? NO_GIT : `git ${args[0]} failed: ${said || thrown.message}`))
+      })
+    })
+}
+
+/** Clones the bundle. Throws in words for the task's result if that cannot be done. */
+export async function openRepository(
+  { joined }: Pick<HubAgent, 'joined'>,
+  { base }: Repository,
+  { bundle, workspace, home }: { bundle: string; workspace: string; home: string },
+): Promise<RepositoryWork> {
+  const git = createGit(home)
+  const folder = join(workspace, 'repo')
+  const branch = branchOf(joined.session)
+  await git(workspace, ['init', '--quiet', '--template=', `--initial-branch=${branch}`, folder])
+  // Refused here already: a bundle that is cut, that holds odd objects, or that is none.
+  await git(folder, ['fetch', '--quiet', '--no-tags', bundle, BASE])
+  const held = await git(folder, ['rev-parse', '--verify', '--quiet', 'FETCH_HEAD^{commit}'])
+  if (held !== base) throw new Error(`the bundle holds commit ${held}, but the task says ${base}`)
+  for (const [key, value] of [
+    ['user.name', `agent ${joined.agent}`],
+    ['user.email', `${joined.agent}@hub.invalid`],
+    // Where agents reach a forge, deltas could not be read before they are sent (docs/egress.md 1).
+    ['pack.depth', '0'],
+  ] as const)
+    await git(folder, ['config', key, value])
+  await git(folder, ['reset', '--quiet', '--hard', base])
+  await rm(bundle, { force: true })
+
+  /** The commit that holds everything: the newest of the agent's, and beyond it what it did not commit. */
+  async function tipOf(): Promise<string> {
+    const head = await git(folder, ['rev-parse', '--verify', '--quiet', 'HEAD^{commit}'])
+    const index = { GIT_INDEX_FILE: join(folder, '.git', 'hub-index') }
+    await git(folder, ['read-tree', head], index)
+    await git(folder, ['add', '--all'], index)
+    const tree = await git(folder, ['write-tree'], index)
+    await rm(index.GIT_INDEX_FILE, { force: true })
+    if (tree === (await git(folder, ['rev-parse', `${head}^{tree}`]))) return head
+    const text = 'Not committed by the agent: what its work tree held at the end'
+    return await git(folder, ['commit-tree', '-p', head, '-m', text, tree])
+  }
+
+  return {
+    folder,
+    async save() {
+      const out = join(workspace, 'out')
+      try {
+        if ((await stat(join(folder, '.git')).catch(() => undefined)) === undefined)
+          return { lost: 'the branch is lost: the agent removed /workspace/repo/.git' }
+        const tip = await tipOf()
+        const ref = `refs/heads/${branch}`
+        const isAfter = await git(folder, ['merge-base', '--is-ancestor', base, tip]).then(
+          () => true,
+          () => false,
+        )
+        if (!isAfter) return { lost: `the branch is lost: what the agent left does not stand on the commit ${base}` }
+        const commits = Number(await git(folder, ['rev-list', '--count', `${base}..${tip}`]))
+        if (commits === 0) return { commits }
+        // A branch of its own name beside the agent's: where HEAD stands counts, whatever the agent called its branch.
+        await git(folder, ['update-ref', ref, tip])
+        const files = { bundle: join(out, `${joined.session}.bundle`), patch: join(out, `${joined.session}.patch`) }
+        await git(folder, ['bundle', 'create', '--quiet', files.bundle, ref, `^${base}`])
+        await git(folder, ['diff', '--no-ext-diff', '--no-textconv', '--binary', `--output=${files.patch}`, base, tip])
+        return { commits }
+      } catch (thrown) {
+        return { lost: `the branch is lost: ${(thrown as Error).message}` }
+      }
+    },
+  }
+}
