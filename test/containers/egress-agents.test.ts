@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { dollarsText } from '../../hub/protocol/money.ts'
 import { createCanary, shownForms } from '../support/canary-key.ts'
-import { type ContainerHome, hasEnded, resultOf, type Session, type Task, until } from '../support/container-home.ts'
+import { hasEnded, resultOf, type Session, type Task, until } from '../support/container-home.ts'
 import { ENGINE_SOCKET } from '../support/engine-socket.ts'
 import {
   CODEX_MODEL,
@@ -35,7 +35,7 @@ const LEAKING = {
   headers: { 'x-request-id': KEY, 'anthropic-ratelimit-requests-limit': `Bearer ${KEY}`, 'set-cookie': `key=${KEY}` },
 }
 
-let home: ContainerHome
+let home: Awaited<ReturnType<typeof openAgentsHome>>
 let models: ModelServer
 let folder = ''
 
@@ -360,6 +360,20 @@ test('a coding agent of forty turns up to 150 000 tokens ends within two dollars
   )
   expect(tree).toMatchObject({ calls: 40, estimatedUsd: 0 })
   expect(tree?.spentUsd).toBeLessThan(2_000_000)
+})
+
+/** Requests outward that the hub has refused since it began, those from memory too. */
+async function refusedSoFar(): Promise<number> {
+  const text = await (await fetch(`http://127.0.0.1:${home.metricsPort}/metrics`)).text()
+  return Number(/^hub_egress_requests_total\{result="refused"\} (\d+)$/m.exec(text)?.[1])
+}
+
+test('the real Codex takes a refusal as final: one request at the gateway, none at the model (S2-31)', async () => {
+  const [refused, came] = [await refusedSoFar(), models.came.length]
+  const task = await home.run('broke', { task: 'Edit text.md' }, '--input', folder)
+  expect(task.state).toBe('failed')
+  expect(JSON.stringify(task)).toContain('budget_exceeded')
+  expect([(await refusedSoFar()) - refused, models.came.length - came]).toEqual([1, 0])
 })
 
 test('E9: kill -9 of the hub in the middle of an answer leaves its reserve settled once', async () => {

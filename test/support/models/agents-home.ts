@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { assembleImages } from '../../../scripts/images/assembly.ts'
 import { codexImage } from '../codex-image.ts'
 import { openContainerHome } from '../container-home.ts'
+import { freePort } from '../free-port.ts'
 import { load } from '../spy-image.ts'
 import type { ModelServer } from './model-server.ts'
 import type { Usage } from './turn.ts'
@@ -70,9 +71,10 @@ const CODING = {
   hour: { input: 5_000_000, output: 1_000_000 },
 }
 
-/** Lead asks second, which asks third; and Codex. `key` is what the hub adds for both upstreams. */
+/** Lead asks second, which asks third; and Codex, once more for coding and once more without money. `key` is what the hub adds for both upstreams. */
 export async function openAgentsHome(options: { models: Pick<ModelServer, 'url'>; key: string }) {
   const { models, key } = options
+  const metricsPort = await freePort()
   const at = { url: models.url, local: true, secret: 'model-key' }
   const home = await openContainerHome({
     cards: [
@@ -82,9 +84,15 @@ export async function openAgentsHome(options: { models: Pick<ModelServer, 'url'>
       assistantCard(THIRD),
       codexCard(),
       codexCard('coder'),
+      codexCard('broke'),
     ],
-    rows: { [POOR.name]: { budget: { tree: { usd: '0.01 USD' } } }, coder: { budget: CODING } },
+    rows: {
+      [POOR.name]: { budget: { tree: { usd: '0.01 USD' } } },
+      coder: { budget: CODING },
+      broke: { budget: { tree: { usd: '0.01 USD' } } },
+    },
     config: {
+      metrics: { port: metricsPort },
       upstreams: { anthropic: { kind: 'anthropic', ...at }, openai: { kind: 'openai', ...at } },
     },
   })
@@ -93,7 +101,7 @@ export async function openAgentsHome(options: { models: Pick<ModelServer, 'url'>
   const price = Object.fromEntries(Object.entries(RATES).map(([name, micro]) => [name, micro * 1_000_000]))
   const names = [LEAD, SECOND, THIRD].map(({ model }) => [model, { ...price, maxOutput: 8192 }])
   writeFileSync(join(home.home, 'prices.yaml'), JSON.stringify({ models: Object.fromEntries(names) }))
-  return home
+  return Object.assign(home, { metricsPort })
 }
 
 /** A folder with these files, as the input of a task. */
