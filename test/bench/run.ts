@@ -30,6 +30,7 @@ const BENCHES: Readonly<
   safety: async () => (await import('./safety.ts')).benchSafety,
   operator: async () => (await import('./operator.ts')).benchOperator,
   egress: async () => (await import('./egress.ts')).benchEgress,
+  agents: async () => (await import('./agents.ts')).benchAgents,
 }
 
 /** One row for each figure: key, value, unit, meaning. */
