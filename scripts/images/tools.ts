@@ -166,10 +166,9 @@ export function toolsLayer(names: readonly string[], title = `hub: ${[...names].
   return layerOf(title, [...entries.values()])
 }
 
-/** What of these tools the base does not hold already, in one order whatever theirs is. */
+/** What of these tools the base does not hold already. */
 export const toolsBeside = (base: string, tools: readonly string[]): string[] =>
   [...new Set(tools)]
     .filter((name) => name !== 'python3')
     .filter((name) => !((base === 'shell' || base === 'coding') && ['sh', ...SHELL_TOOLS].includes(name)))
     .filter((name) => !(base === 'coding' && CODING.always.includes(name)))
-    .sort()

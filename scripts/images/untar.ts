@@ -48,6 +48,7 @@ export async function* membersOf(stream: AsyncIterable<Buffer>): AsyncGenerator<
       const header = await exactly(BLOCK)
       if (header.every((byte) => byte === 0)) return
       const bytes = sizeOf(header)
+      if (!Number.isSafeInteger(bytes) || bytes < 0) throw new Error('the archive of the image is damaged')
       const type = String.fromCharCode(header[156] ?? 0)
       // Of pax and GNU: what they say counts for the next member.
       if ('xgLK'.includes(type)) {

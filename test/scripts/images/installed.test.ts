@@ -70,6 +70,9 @@ beforeAll(async () => {
   vi.stubEnv('npm_config_registry', url)
   vi.stubEnv('npm_config_cache', join(root, 'npm-cache'))
   vi.stubEnv('npm_config_userconfig', '/dev/null')
+  vi.stubEnv('npm_config_globalconfig', join(root, 'no-npmrc'))
+  // Whoever lets scripts run: here none does.
+  vi.stubEnv('npm_config_ignore_scripts', 'false')
   vi.stubEnv('INSTALLED_MARK', root)
   vi.stubEnv('PIP_CONFIG_FILE', '/dev/null')
   vi.stubEnv('PIP_NO_INDEX', '1')
