@@ -57,7 +57,7 @@ test.each([
   ['from: debian:12\nbase: node\n', /line 2, column 7: base: .* remove this key/],
   ['from: debian:12\ntools: [git]\n', /line 2, column 8: tools: .* remove this key/],
   ['from: --privileged\n', /line 1, column 7: from: an image is the name or the id/],
-  ['base: node\nbase: shell\n', /line 2, column 1: .*twice/],
+  ['base: python\nbase: node\n', /line 2, column 1: .*twice/],
 ])('the recipe %j is refused by name, with its line', (text, why) => {
   put('images/x/image.yaml', text)
   expect(() => readRecipe(root, 'images/x')).toThrow(why)
