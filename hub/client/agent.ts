@@ -37,7 +37,7 @@ import { createWire } from './agent/wire.ts'
 export type { AgreeOptions, AnswerOptions } from './agent/answers.ts'
 export type { Artifacts, FileContent, Folder } from './agent/artifacts.ts'
 export type { Body, ChildOutcome, Message, TaskFacts } from './agent/contract.ts'
-export type { Afterthought } from './agent/task-run.ts'
+export { type Afterthought, ProgramFault } from './agent/task-run.ts'
 export type { ConnectOptions } from './agent/transport.ts'
 export type { BudgetLowBody }
 

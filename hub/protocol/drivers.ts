@@ -5,6 +5,7 @@ const DRIVERS = {
   sdk: 'in the process of the shim',
   'json-lines': 'by lines on standard input and output',
   command: 'as an ordinary program',
+  'stream-json': 'as a coding CLI that prints one JSON event a line',
 } as const satisfies Record<string, string>
 
 export type DriverName = keyof typeof DRIVERS

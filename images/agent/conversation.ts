@@ -14,7 +14,7 @@ import { ERRORS, HubError, toHubError } from '../../hub/base/errors.ts'
 import { approvalOf } from '../../hub/client/agent/answers.ts'
 import type { Delegation, HubAgent, Message } from '../../hub/client/agent.ts'
 import type { DataClass } from '../../hub/protocol/data-class.ts'
-import type { MessageKind } from '../../hub/protocol/envelope.ts'
+import type { MessageKind, ResultFault } from '../../hub/protocol/envelope.ts'
 import type { Line } from './lines.ts'
 import { type Id, readVerb, type Verb, type VerbName } from './verbs.ts'
 
@@ -23,6 +23,8 @@ export interface Result {
   outcome: 'succeeded' | 'failed'
   value?: unknown
   error?: string
+  /** Of a failure that its driver found: what kind it is. */
+  code?: ResultFault
 }
 
 export interface Conversation {

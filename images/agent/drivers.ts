@@ -8,4 +8,5 @@ type Drive = (options: DriverOptions) => Promise<Ending>
 export const DRIVES: Readonly<Record<Exclude<DriverName, 'sdk'>, () => Promise<Drive>>> = {
   'json-lines': async () => (await import('./driver-json-lines.ts')).driveJsonLines,
   command: async () => (await import('./driver-command.ts')).driveCommand,
+  'stream-json': async () => (await import('./driver-stream-json.ts')).driveStreamJson,
 }

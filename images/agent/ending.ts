@@ -2,6 +2,7 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { HubAgent } from '../../hub/client/agent.ts'
+import type { ResultFault } from '../../hub/protocol/envelope.ts'
 import { STOP_GRACE_MS } from '../../hub/protocol/stop-grace.ts'
 import type { Child } from './child.ts'
 import type { Classes } from './classes.ts'
@@ -31,9 +32,13 @@ export interface DriverOptions {
 /** How the hub's grace is divided: half to end by itself, a quarter after SIGTERM, the rest for storing outputs. */
 export const GRACE = { ms: STOP_GRACE_MS, term: 0.5, kill: 0.75 }
 
-export const failed = (error: string, value?: unknown): Ending => ({
+export const failed = (error: string, value?: unknown, code?: ResultFault): Ending => ({
   kind: 'result',
-  result: { outcome: 'failed', error, ...(value === undefined ? {} : { value }) },
+  result: {
+    ...{ outcome: 'failed', error },
+    ...(value === undefined ? {} : { value }),
+    ...(code === undefined ? {} : { code }),
+  },
 })
 
 /** Above this even a result that becomes an artifact is refused; a result is kept in memory until it is stored. */

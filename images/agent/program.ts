@@ -1,7 +1,7 @@
 /** Runs a program that knows nothing of the SDK, by the driver its card names, as the handler of the session's task. */
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { HubAgent, TaskFacts } from '../../hub/client/agent.ts'
+import { type HubAgent, ProgramFault, type TaskFacts } from '../../hub/client/agent.ts'
 import { environmentOf } from './child.ts'
 import type { Classes } from './classes.ts'
 import { DRIVES } from './drivers.ts'
@@ -65,8 +65,9 @@ export async function runProgram(
     // Stopped from outside: the SDK says so in the result.
     throw new Error(ending.why)
   }
-  const { outcome, value, error } = ending.result
+  const { outcome, value, error, code } = ending.result
   if (outcome === 'succeeded') return value
   hub.partial(value)
+  if (code !== undefined) throw new ProgramFault(code, error ?? code)
   throw new Error(error ?? 'the program reported failure without a reason')
 }

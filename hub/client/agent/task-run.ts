@@ -30,6 +30,15 @@ export interface Afterthought {
   fault?: { code: ResultFault; why: string } | undefined
 }
 
+/** Thrown by the handler of the shim: a failure whose kind is known. */
+export class ProgramFault extends Error {
+  readonly code: ResultFault
+  constructor(code: ResultFault, why: string) {
+    super(why)
+    this.code = code
+  }
+}
+
 export interface TaskRunOptions {
   task: TaskFacts
   /** Span from the join to the deadline. */
@@ -124,6 +133,7 @@ export function createTaskRun({ task, ttlMs, waitMs = 0, post }: TaskRunOptions)
 
   async function outcomeOf(handler: TaskHandler | undefined): Promise<ResultBody> {
     let failure: string | undefined
+    let code: ResultFault | undefined
     let value: unknown
     let returned = false
     const handled = (async () => {
@@ -132,6 +142,7 @@ export function createTaskRun({ task, ttlMs, waitMs = 0, post }: TaskRunOptions)
       returned = true
     })().catch((thrown: unknown) => {
       failure = thrown instanceof Error ? thrown.message : String(thrown)
+      if (thrown instanceof ProgramFault) code = thrown.code
     })
     await Promise.race([handled, handlerGone])
     const reason = abort.signal.reason as HubError | undefined
@@ -140,7 +151,13 @@ export function createTaskRun({ task, ttlMs, waitMs = 0, post }: TaskRunOptions)
     value ??= failure === undefined ? undefined : partialValue
     const cut = reason !== undefined && !finished && reason.code !== 'ttl_expired'
     const base: ResultBody =
-      failure === undefined ? { outcome: 'succeeded' } : { ...failed(failure), ...(cut ? { stopped: true } : {}) }
+      failure === undefined
+        ? { outcome: 'succeeded' }
+        : {
+            ...failed(failure),
+            ...(cut ? { stopped: true } : {}),
+            ...(code === undefined || reason !== undefined ? {} : { code }),
+          }
     return value === undefined ? base : { ...base, value }
   }
 
