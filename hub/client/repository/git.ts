@@ -6,6 +6,7 @@
  * 2. Where the repository itself has to be asked or changed, the programs that its own configuration names are switched off, and no hook runs.
  *    What the operator set for all repositories stays.
  */
+import { isUtf8 } from 'node:buffer'
 import { spawn } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -26,10 +27,14 @@ export interface GitAnswer {
   said: string
 }
 
-/** The environment of the command without what would lead git elsewhere. */
+/**
+ * The environment of the command without what would lead git elsewhere. Nothing here needs another repository, so no protocol is allowed: a
+ * repository may name itself a partial clone, and git would then run what its configuration names to fetch an object that is missing.
+ */
 const surroundings = (more: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv => ({
   ...Object.fromEntries(Object.entries(process.env).filter(([key]) => !key.startsWith('GIT_'))),
   ...{ GIT_TERMINAL_PROMPT: '0', GIT_OPTIONAL_LOCKS: '0', GIT_NO_REPLACE_OBJECTS: '1', LC_ALL: 'C.UTF-8' },
+  ...{ GIT_ALLOW_PROTOCOL: 'none', GIT_NO_LAZY_FETCH: '1' },
   ...more,
 })
 
@@ -159,27 +164,44 @@ export async function openMirror({ objects, format }: Repository, folder: string
   return { folder, git }
 }
 
-/** Keys of a repository's own configuration that name programs which git would run, and what takes their place. */
+/**
+ * Keys of a repository's own configuration that name programs which git would run, and what takes their place. The middle part of a key may
+ * hold any character, also one that ends a line.
+ */
 const PROGRAMS: readonly { key: RegExp; instead: string }[] = [
-  { key: /^filter\..*\.(clean|smudge|process)$/, instead: '' },
-  { key: /^filter\..*\.required$/, instead: 'false' },
-  { key: /^merge\..*\.driver$/, instead: 'false' },
+  { key: /^filter\..*\.(clean|smudge|process)$/s, instead: '' },
+  { key: /^filter\..*\.required$/s, instead: 'false' },
+  { key: /^merge\..*\.driver$/s, instead: 'false' },
+  { key: /^hook\..*\.command$/s, instead: 'true' },
   { key: /^core\.alternaterefscommand$/, instead: 'true' },
-  { key: /^gpg\.(.*\.)?program$/, instead: 'false' },
+  { key: /^gpg\.(.*\.)?(program|defaultkeycommand)$/s, instead: 'false' },
+  // Options of `git merge`: they choose a strategy, which is a program, or sign.
+  { key: /^branch\..*\.mergeoptions$/s, instead: '' },
 ]
+
+/** What stays off whatever the configuration says. In a submodule git would read that repository's configuration, and it is not ours to judge. */
+const OFF = [
+  ['core.hooksPath', '/dev/null'],
+  ['core.fsmonitor', 'false'],
+  ['submodule.recurse', 'false'],
+  ['gc.auto', '0'],
+  ['maintenance.auto', 'false'],
+] as const
 
 /**
  * Runs git in the operator's repository itself, with the programs of its own configuration switched off: `without` names their keys. No hook
- * runs, also none that the operator set: a branch may have brought it. @throws Problem if the configuration moves the work tree
+ * runs, also none that the operator set: a branch may have brought it. @throws Problem if the configuration moves the work tree, or if a key
+ * that names a program is no text, so that it cannot be switched off
  */
 export async function openWorkTree({ dir }: Repository): Promise<{
   without: readonly string[]
-  git(args: readonly string[]): Promise<GitAnswer>
+  git(args: readonly string[], input?: AsyncIterable<Uint8Array>): Promise<GitAnswer>
 }> {
   const found: string[] = []
   for (const scope of ['--local', '--worktree']) {
     const { code, out } = await runGit('.', ['-C', dir, 'config', scope, '--includes', '--list', '--name-only', '-z'])
-    if (code === 0) found.push(...out.toString().split('\0'))
+    // Byte by byte: a name that is not UTF-8 must not be taken for another one.
+    if (code === 0) found.push(...out.toString('latin1').split('\0'))
   }
   const keys = [...new Set(found)]
   if (keys.some((key) => key.toLowerCase() === 'core.worktree'))
@@ -189,14 +211,24 @@ export async function openWorkTree({ dir }: Repository): Promise<{
     )
   const switched = keys.flatMap((key) => {
     const row = PROGRAMS.find((each) => each.key.test(key.toLowerCase()))
-    return row === undefined ? [] : [[key, row.instead] as const]
+    if (row === undefined) return []
+    const bytes = Buffer.from(key, 'latin1')
+    if (!isUtf8(bytes))
+      throw usage(
+        `${dir}: its configuration names a program under a key that is not UTF-8 (${bytes.toString()})`,
+        'use git itself, or remove that key',
+      )
+    return [[bytes.toString(), row.instead] as const]
   })
   const signs = switched.some(([key]) => /^gpg\./i.test(key)) ? [['commit.gpgSign', 'false'] as const] : []
-  const pairs = [['core.hooksPath', '/dev/null'], ['core.fsmonitor', 'false'], ...signs, ...switched] as const
+  const pairs = [...OFF, ...signs, ...switched] as const
   const env: Record<string, string> = { GIT_CONFIG_COUNT: String(pairs.length) }
   for (const [at, [key, value]] of pairs.entries()) {
     env[`GIT_CONFIG_KEY_${at}`] = key
     env[`GIT_CONFIG_VALUE_${at}`] = value
   }
-  return { without: switched.map(([key]) => key), git: (args) => runGit('.', ['-C', dir, ...args], { env }) }
+  return {
+    without: switched.map(([key]) => key),
+    git: (args, input) => runGit('.', ['-C', dir, ...args], input === undefined ? { env } : { env, input }),
+  }
 }

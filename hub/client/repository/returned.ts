@@ -6,6 +6,7 @@
  */
 import { createReadStream } from 'node:fs'
 import { open } from 'node:fs/promises'
+import { join } from 'node:path'
 import { branchOf } from '../../protocol/task-spec.ts'
 import { Problem } from '../problem.ts'
 import type { Mirror } from './git.ts'
@@ -16,6 +17,8 @@ export interface Returned {
   branch: string
   base: string
   tip: string
+  /** The pack in the mirror that holds all objects of the branch which the repository may lack. */
+  pack: string
   /** Newest first. */
   commits: { commit: string; author: string; atMs: number; subject: string }[]
   files: { path: string; status: string; added: number | null; removed: number | null }[]
@@ -86,6 +89,7 @@ export async function openReturned(mirror: Mirror, file: string, session: string
     branch,
     base,
     tip,
+    pack: join(mirror.folder, 'objects', 'pack', `pack-${taken.out.toString().trim().split('\t').at(-1)}.pack`),
     commits: await commitsOf(git, base, tip),
     files,
     risky: await riskyOf(changes, read),

@@ -1,5 +1,6 @@
 /** `hub branch ...`: the branch that an agent left, shown, and taken into your repository. The hub itself never runs git. */
 import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
 import { open } from 'node:fs/promises'
 import path from 'node:path'
 import { EXIT, Problem, usage } from '../../problem.ts'
@@ -104,7 +105,8 @@ export const branchLog: Run = (context, [task = ''], options) =>
   withBranch(context, task, options, async ({ returned }) => {
     const { terminal, json } = context
     if (json) {
-      terminal.json(returned)
+      const { pack: _, ...shown } = returned
+      terminal.json(shown)
       return EXIT.done
     }
     warn(context, returned)
@@ -160,16 +162,24 @@ async function requireCleanTree(git: Awaited<ReturnType<typeof openWorkTree>>['g
   )
 }
 
-/** Brings the objects into the repository, under `ref` or under none. */
+/**
+ * Brings the objects into the repository, and makes the branch `name` if one is given. Not by `git fetch`: the configuration of the repository
+ * may turn the path into another address.
+ */
 async function bring(
-  { mirror, returned }: Opened,
+  { returned }: Opened,
   tree: Awaited<ReturnType<typeof openWorkTree>>,
-  ref: string,
+  name: string | undefined,
 ): Promise<void> {
-  const from = `refs/heads/${returned.branch}`
-  const to = ref === '' ? from : `${from}:refs/heads/${ref}`
-  const { code, said } = await tree.git(['fetch', '--quiet', '--no-tags', '--no-recurse-submodules', mirror.folder, to])
-  if (code !== 0) throw new Problem('git_failed', 'refused', `git fetch failed: ${said}`, 'see what git says')
+  const pack = createReadStream(returned.pack) as AsyncIterable<Buffer>
+  const failed = (what: string, said: string) =>
+    new Problem('git_failed', 'refused', `git ${what} failed: ${said}`, 'see what git says')
+  const taken = await tree.git(['index-pack', '--stdin', '--fix-thin'], pack)
+  if (taken.code !== 0) throw failed('index-pack', taken.said)
+  if (name === undefined) return
+  // Only if there is none by now.
+  const made = await tree.git(['update-ref', `refs/heads/${name}`, returned.tip, '0'.repeat(returned.tip.length)])
+  if (made.code !== 0) throw failed('update-ref', made.said)
 }
 
 /** Filters of the repository's own configuration stay off; a person has to know. */
@@ -238,13 +248,15 @@ export const branchApply: Run = (context, [task = ''], options) =>
       terminal.note('nothing was touched')
       return EXIT.done
     }
-    await bring(opened, tree, '')
+    await bring(opened, tree, undefined)
     const text = `Merge branch '${branch}' (task ${shortId(opened.task)})`
     const { code, said } = await tree.git([
       'merge',
       '--quiet',
       '--no-stat',
       '--no-edit',
+      '--commit',
+      '--no-squash',
       '--no-verify',
       '-m',
       text,

@@ -262,6 +262,9 @@ describe('hub branch', () => {
       ['core.fsmonitor', program],
       ['gpg.program', program],
       ['commit.gpgsign', 'true'],
+      [`url.ext::sh -c touch% ${trap}% .insteadOf`, '/'],
+      ['protocol.ext.allow', 'always'],
+      ['branch.main.mergeOptions', '-S --squash'],
       ['user.name', 'x'],
       ['user.email', 'x@example.org'],
     ] as const)
@@ -270,6 +273,7 @@ describe('hub branch', () => {
     const applied = await branch('apply', '--yes')
     expect(applied.code).toBe(0)
     expect(applied.stderr).toContain('filter.evil.smudge')
+    expect(scene.git('show', '--no-patch', '--format=%P').split(' ')).toHaveLength(2)
     expect((await branch('checkout')).code).toBe(0)
     expect(existsSync(trap)).toBe(false)
   })
