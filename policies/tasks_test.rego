@@ -253,6 +253,10 @@ test_a_chain_narrows_relaxations if {
 	refused := dispatch_refusal("agent reader asks for relax exec, which the session that delegated to it does not hold: add it to relax of the cards above it in the chain, or take it out of its own")
 	below_lead(object.union(free, {"relax": ["shm"]})) == refused
 	below_lead(free) == refused
+
+	# The other reasons come first.
+	from_reader := {"by": "agent", "parent": "reader"}
+	dispatch_from(dispatcher, "lead", relaxing(["exec"]), free, from_reader).reason == "agent reader may not delegate to lead: add \"lead\" to agents.reader.delegate in policy/data.json"
 }
 
 test_dispatch_never_passes_the_ceiling_of_the_chain if {

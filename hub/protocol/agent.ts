@@ -4,7 +4,7 @@ import { dataClassShape } from './data-class.ts'
 import { driverShape, driversText } from './drivers.ts'
 import { grantsShape } from './egress/grants.ts'
 import { nameShape, typeShape } from './ids.ts'
-import { relaxShape } from './relax.ts'
+import { relaxShape } from './relax-shape.ts'
 import { sizeShape, sizeWritten, spanShape, spanWritten } from './spans.ts'
 
 /** Limits of one session, in the units the engine wants. Every one is finite (docs/sandbox.md 5). */

@@ -1,8 +1,7 @@
 /**
  * Relaxations (docs/sandbox.md 8): the two walls of a container that a card can ask to have moved (`relax`), and a row of policy/data.json has to
- * permit. Nothing else of a container can be asked for. Pure.
+ * permit. Nothing else of a container can be asked for. Pure, and without a library: the command reads it for what it shows every day.
  */
-import { z } from 'zod'
 
 /** `exec`: programs run from `/workspace`. `shm`: a private `/dev/shm`. */
 export const RELAXATIONS = ['exec', 'shm'] as const
@@ -19,16 +18,6 @@ const isRelaxation = (value: unknown): value is Relaxation => RELAXATIONS.some((
 /** Whether a value from the database is a list of them. */
 export const isRelaxations = (value: unknown): value is Relaxation[] =>
   Array.isArray(value) && value.every(isRelaxation)
-
-/** As a card and a row name them. */
-export const relaxShape = z
-  .array(
-    z.enum(RELAXATIONS, {
-      error: ({ input }) =>
-        `${JSON.stringify(input)} is no relaxation: there are exec (${RELAXED.exec}) and shm (${RELAXED.shm})`,
-    }),
-  )
-  .refine((list) => new Set(list).size === list.length, 'a relaxation is there twice')
 
 /** As a fact or a right: where there is none the key is absent, so that all else stays as it is without relaxations. */
 export const relaxFact = (relax: readonly Relaxation[] = []): { relax?: Relaxation[] } =>

@@ -13,7 +13,7 @@ import { grantsShape } from '../../protocol/egress/grants.ts'
 import { nameShape } from '../../protocol/ids.ts'
 import { type Fault, firstOf, judgeValue, placesOf } from '../../protocol/judging.ts'
 import { isBag } from '../../protocol/keys.ts'
-import { relaxShape } from '../../protocol/relax.ts'
+import { relaxShape } from '../../protocol/relax-shape.ts'
 
 const names = z
   .array(nameShape)
