@@ -143,8 +143,9 @@ export function createEgress(options: EgressOptions, outer: EgressOuter) {
         EGRESS_ALERT_LASTS_MS,
       )
     if (error === undefined) {
-      standing.whole(upstream)
-      standing.stayed(session)
+      // What came from here says nothing of the upstream, and what costs nothing says nothing of the answers that cost.
+      if (archive !== 'found') standing.whole(upstream)
+      if (call.kind === 'answered') standing.stayed(session)
     } else if (error.facts.by === 'upstream' && status > 0) standing.cut(upstream)
     if (left && call.kind === 'lost' && standing.left(session))
       alerts.raise(

@@ -116,7 +116,7 @@ export function createLines(parts: LineParts) {
       }
       const back = heldBack()
       if (back !== undefined) throw back
-      const why = standing.whyNot(session, authority)
+      const why = standing.whyNot(session)
       if (why !== undefined) throw new HubError('upstream_failed', why.why)
       const over = parts.sends(session, 1, true)
       if (over !== undefined) throw over

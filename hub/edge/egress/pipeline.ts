@@ -87,6 +87,8 @@ const FORM = /^\/up\/([a-z][a-z0-9-]{0,63})([/?].*)?$/
 const bytesOfHead = ({ path, query, headers }: JudgedHead): number =>
   headers.reduce((sum, [name, value]) => sum + name.length + value.length, path.length + query.length)
 
+const sizeOf = (pieces: readonly Buffer[]): number => pieces.reduce((sum, { length }) => sum + length, 0)
+
 /** How it was asked for, as it came. */
 const lineOf = ({ request }: Way): string => `${request.method} ${request.url}`
 
@@ -249,10 +251,12 @@ export function createPipeline(parts: PipelineParts) {
     if (request === undefined || !meter.needsCount(way.caller, upstream, metered)) return metered
     const { isAsked, isApproved } = foresee(way)
     if (isAsked && !isApproved) return metered
+    // Before it goes out, as every piece (E15): how long a body is that says nothing of it, nobody knew until it was read.
+    const refused = parts.sends(session, sizeOf(request.pieces))
+    if (refused !== undefined) throw refused
     const { tokens, sent, bytesOut } = await count(upstream, metered.head, request, ended)
     const why = sent.error === undefined ? '' : `${sent.error.code}: ${sent.error.message}`
     const { status, bytesIn } = sent
-    parts.sends(session, bytesOut)
     parts.ended(
       { session, upstream: upstream.name, class: 'free', method: 'POST', bytesOut, status, bytesIn, leaks: 0, why },
       sent,

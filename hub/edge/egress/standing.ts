@@ -43,8 +43,8 @@ export interface Standing {
   refused(session: string, request: string, error: HubError): void
   /** The upstream answered; answers whether this was one 401 or 403 in a row too many. */
   answered(session: string, upstream: string, status: number): boolean
-  /** Why nothing of this session goes to this upstream now; undefined if it may. */
-  whyNot(session: string, upstream: string): { why: string; untilMs?: number } | undefined
+  /** Why nothing of this session goes to this upstream now; undefined if it may. Without one: why none of its lines is begun. */
+  whyNot(session: string, upstream?: string): { why: string; untilMs?: number } | undefined
   /** Answers whether the upstream rests from now on. */
   cut(upstream: string): boolean
   whole(upstream: string): void
@@ -105,6 +105,8 @@ export function createStanding(clock: Clock, keys: KeyRefusals): Standing {
       const { left } = of(session)
       if (left >= LEFT_IN_A_ROW_MAX)
         return { why: `${left} answers in a row were left before their end: this session reaches nothing more` }
+      // An agent may name any host for a line: nothing is remembered of those.
+      if (upstream === undefined) return undefined
       const { inARow, lastMs } = deniedOf(session, upstream)
       const keyRestsMs = inARow >= keys.most() ? lastMs + KEY_REST_MS - clock.monotonicMs() : 0
       if (keyRestsMs > 0)

@@ -46,9 +46,10 @@ export interface Outward {
 
 /**
  * Who ended an exchange, in `facts.by` of its error; `facts.sent` says whether the upstream may have got the request. `limit`: one of the hub's own,
- * of bytes or of time in all. `reader`: also where an upstream broke off after its reader had let it wait.
+ * of bytes or of time in all. `reader`: also where an upstream broke off after its reader had let it wait. `body`: the upstream answered before it
+ * had the whole body, wanted no more of it and closed, which whoever sends the body can make it do.
  */
-export type EndedBy = 'upstream' | 'limit' | 'reader' | 'caller'
+export type EndedBy = 'upstream' | 'limit' | 'reader' | 'body' | 'caller'
 
 export interface OutwardAnswer {
   status: number
@@ -75,6 +76,7 @@ const CODES = {
   upstream: 'upstream_failed',
   limit: 'upstream_failed',
   reader: 'timed_out',
+  body: 'upstream_failed',
   caller: 'cancelled',
 } as const
 const ended = (by: EndedBy, why: string, sent: boolean): HubError =>
@@ -196,6 +198,7 @@ function exchangeOnce(asked: Outward, pool: Pool, clock: Clock, signal: AbortSig
       error ??= ended(by, why, sent)
       close()
     }
+    const isBodyOut = () => request.writableFinished
     const stopped = () => end('caller', 'it was ended')
     const watch = createWatch(asked.limits, clock, end)
     /** After this nothing of the exchange is left but what `read` still tells. */
@@ -218,7 +221,7 @@ function exchangeOnce(asked: Outward, pool: Pool, clock: Clock, signal: AbortSig
       watch.now(isWhole(asked.body) ? 'piece' : 'body')
     })
     request.on('error', (thrown: NodeJS.ErrnoException) => {
-      if (answer !== undefined && error === undefined) return brokeOff(watch, wordsOf(thrown), end)
+      if (answer !== undefined && error === undefined) return brokeOff(watch, isBodyOut(), wordsOf(thrown), end)
       if (thrown instanceof HubError) error ??= thrown
       const isStale = request.reusedSocket && thrown.code === 'ECONNRESET'
       error ??= new HubError('upstream_failed', wordsOf(thrown), { facts: { by: 'upstream', sent, stale: isStale } })
@@ -233,17 +236,19 @@ function exchangeOnce(asked: Outward, pool: Pool, clock: Clock, signal: AbortSig
       came.on('error', () => undefined)
       watch.now('piece')
       const status = came.statusCode ?? 0
+      if (status === 204 || status === 304) pool.useUp(came.socket)
       if (status < 200 || status > 599) return end('upstream', `the upstream answered with the status ${status}`)
       const over = () => {
         watch.stop()
         signal.removeEventListener('abort', stopped)
         // An upstream may answer before it got all of the body. What the agent still sends is then no part of anything.
-        if (!request.writableFinished) request.destroy()
+        if (!isBodyOut()) request.destroy()
       }
       resolve({
         status,
         rawHeaders: came.rawHeaders,
-        read: (take) => readAnswer(came, { take, watch, over, bytesMax: asked.limits.bytesMax, why: () => error, end }),
+        read: (take) =>
+          readAnswer(came, { take, watch, over, isBodyOut, bytesMax: asked.limits.bytesMax, why: () => error, end }),
         cut: () => end('caller', 'it was cut'),
       })
     })
@@ -295,8 +300,9 @@ async function send(
 const BROKEN = 'the upstream broke off its answer'
 
 /** Nobody here ended it, so the upstream did; but it need not have wanted to. */
-function brokeOff({ wasHeldUp }: Watch, why: string, end: Reading['end']): void {
-  if (wasHeldUp) end('reader', 'the upstream closed the connection after its answer had not been read for a while')
+function brokeOff({ wasHeldUp }: Watch, isBodyOut: boolean, why: string, end: Reading['end']): void {
+  if (!isBodyOut) end('body', 'the upstream answered before it had the whole body, and closed the connection')
+  else if (wasHeldUp) end('reader', 'the upstream closed the connection after its answer had not been read for a while')
   else end('upstream', why)
 }
 
@@ -304,6 +310,8 @@ interface Reading {
   take: (piece: Buffer) => Promise<void> | undefined
   watch: Watch
   over: () => void
+  /** Whether the whole body of the request went out. */
+  isBodyOut: () => boolean
   bytesMax: number
   /** Why the exchange was ended, once it was. */
   why: () => HubError | undefined
@@ -311,14 +319,14 @@ interface Reading {
 }
 
 function readAnswer(answer: IncomingMessage, reading: Reading): Promise<void> {
-  const { take, watch, over, bytesMax, why, end } = reading
+  const { take, watch, over, isBodyOut, bytesMax, why, end } = reading
   return new Promise((resolve, reject) => {
     let bytes = 0
     let isWhole = false
     let waiting: Promise<void> | undefined
     const fail = () => reject(why() ?? ended('upstream', BROKEN, true))
     const broken = () => {
-      brokeOff(watch, BROKEN, end)
+      brokeOff(watch, isBodyOut(), BROKEN, end)
       fail()
     }
     const done = () => {

@@ -3,7 +3,7 @@
  *
  * O1. For 60 s after its address was judged, and after at most 4 s of rest: an upstream that closes it meanwhile would cost a request that must not be
  *     sent twice.
- * O2. It is closed after an answer to HEAD. A server that sends a body there all the same sends it as the answer to the next request, which may be of
+ * O2. It is closed after an answer to HEAD, and after 204 and 304. A server that sends a body there all the same sends it as the answer to the next request, which may be of
  *     another session. Node itself closes a connection on which bytes come while it rests, but not once the next request is out.
  */
 import type { Agent } from 'node:http'

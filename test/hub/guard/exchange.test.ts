@@ -467,7 +467,7 @@ describe('streams', () => {
 describe('connections used again', () => {
   const FORGED = 'HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nforged'
   /** What comes behind an answer to its first request must be no answer to the next. */
-  async function twice(method: string, first: string) {
+  async function twice(method: string, first: string, status = 200) {
     let connections = 0
     let isClosed = false
     let behind = () => {}
@@ -483,12 +483,22 @@ describe('connections used again', () => {
       })
     })
     const exchange = exchangeTo()
-    expect(await whole(exchange, asking(port, { method }))).toMatchObject({ status: 200 })
+    expect(await whole(exchange, asking(port, { method }))).toMatchObject({ status })
     return { exchange, port, behind: () => behind(), isClosed: () => isClosed, connections: () => connections }
   }
 
   it('are not those of a HEAD: a body behind its answer would be the answer to somebody else [E5]', async () => {
     const { exchange, port, connections } = await twice('HEAD', 'HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n')
+    expect(await whole(exchange, asking(port))).toMatchObject({ text: 'true' })
+    expect(connections()).toBe(2)
+  })
+
+  it.each([204, 304])('are not those of a %i, for the same reason [E5]', async (status) => {
+    const { exchange, port, connections } = await twice(
+      'GET',
+      `HTTP/1.1 ${status} Odd\r\ncontent-length: 6\r\n\r\n`,
+      status,
+    )
     expect(await whole(exchange, asking(port))).toMatchObject({ text: 'true' })
     expect(connections()).toBe(2)
   })

@@ -204,6 +204,18 @@ describe('an archive of a registry', () => {
     expect(kept()).toHaveLength(3)
   })
 
+  it('that is given out from here says nothing of its registry, which rests after two answers that it broke off [E11]', async () => {
+    await start()
+    await ask(PAGE)
+    await ask(FIRST)
+    cuts = true
+    for (const path of [SECOND, SECOND]) {
+      expect((await ask(FIRST)).text).toBe('first archive')
+      await expect(ask(path)).rejects.toThrow()
+    }
+    expect((await ask(SECOND)).status).toBe(503)
+  })
+
   it('stays over a restart without its page; half-made ones go, and what is not of the hub is not touched', async () => {
     await start()
     await ask(PAGE)

@@ -6,6 +6,7 @@ import {
   createEgressScene,
   type EgressScene,
   eventually,
+  OTHER_SESSION,
   type SceneOptions,
   SESSION,
 } from '../../../support/egress-scene.ts'
@@ -47,17 +48,19 @@ describe('an agent that leaves a metered answer [E9]', () => {
     expect(scene.settled).toMatchObject([{ end: { kind: 'answered', outcome: { why: '24 bytes' } } }])
   })
 
-  it('pays the reserve if it does not; three such in a row stop the egress of that session', async () => {
+  it('pays the reserve if it does not; three such in a row stop the egress of that session, whatever it reads for nothing between', async () => {
     const clock = createFakeClock()
     await start({ clock })
     let begun = 0
     scene.serve((request, response) => {
-      begun += 1
       request.resume()
+      if (request.method === 'GET') return response.end('free')
+      begun += 1
       response.writeHead(200, { 'content-type': 'text/event-stream' })
       response.write('data: one\n\n')
     })
     for (let n = 1; n <= 3; n += 1) {
+      expect((await scene.ask('/up/rates/today')).text).toBe('free')
       const socket = scene.raw()
       let got = ''
       socket.on('data', (piece) => (got += piece))
@@ -118,6 +121,31 @@ describe('an upstream that breaks off [E9] [E11]', () => {
     breaks = false
     await clock.advance(30_001)
     expect((await scene.ask(CHAT, metered)).status).toBe(200)
+  })
+
+  it('because it wants no more of a body rests for nobody: an agent could make it do that', async () => {
+    await start({
+      rawUpstream(socket) {
+        let got = ''
+        socket.on('data', (piece) => {
+          got += piece
+          if (got.startsWith('GET')) socket.end('HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok')
+          else if (got.includes('xx')) socket.end('HTTP/1.1 413 Too large\r\ncontent-length: 100\r\n\r\nno')
+        })
+      },
+    })
+    for (const n of [1, 2]) {
+      const socket = scene.raw()
+      socket.write('POST /up/weather/v1/notes HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n2\r\nxx\r\n')
+      await eventually(
+        () => scene.records.filter(({ effect }) => effect.includes('weather write POST 413')).length === n,
+      )
+      socket.destroy()
+    }
+    expect(await scene.ask('/up/weather/v1/forecast', { session: OTHER_SESSION })).toMatchObject({
+      status: 200,
+      text: 'ok',
+    })
   })
 
   it('before it answered costs nothing if it cannot have got the request', async () => {
@@ -330,6 +358,35 @@ describe('bytes that a task sends outward [E15]', () => {
     limit = 8000
     expect((await scene.ask(NOTES, note(2000))).status).toBe(200)
     expect(got).toBe(5500)
+    const [sum = 0] = scene.sums.values()
+    expect(sum).toBeGreaterThanOrEqual(got)
+  })
+
+  it('hold for what a counting endpoint is asked: nothing of it goes out above the limit', async () => {
+    let got = 0
+    await start({
+      taskBytes: () => 2000,
+      meter: { needsCount: () => true },
+      upstreams: (port) => ({
+        claude: { kind: 'anthropic', url: `http://127.0.0.1:${port}`, local: true, price: 'free', secret: 'model-key' },
+      }),
+    })
+    scene.serve((request, response) => {
+      request.on('data', (piece: Buffer) => {
+        got += piece.length
+      })
+      request.on('end', () => response.writeHead(200, { 'content-type': 'application/json' }).end('{"input_tokens":1}'))
+    })
+    const send = async (bytes: number) => {
+      const text = JSON.stringify({
+        ...{ model: 'm', max_tokens: 9, messages: [{ role: 'user', content: 'z'.repeat(bytes) }] },
+      })
+      const headers = { 'content-type': 'application/json', 'transfer-encoding': 'chunked' }
+      return scene.ask('/up/claude/v1/messages', { method: 'POST', headers, body: text })
+    }
+    expect((await send(3000)).text).toContain('budget_exceeded')
+    expect([got, scene.reserved]).toEqual([0, []])
+    expect((await send(100)).status).toBe(200)
     const [sum = 0] = scene.sums.values()
     expect(sum).toBeGreaterThanOrEqual(got)
   })

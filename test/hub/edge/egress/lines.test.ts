@@ -31,6 +31,7 @@ async function scene(clock: FakeClock | undefined = undefined) {
     ended: [] as Ended[],
     heard: '',
     room: 1e9,
+    looked: 0,
     isSafe: false,
   }
   let allows = true
@@ -45,7 +46,13 @@ async function scene(clock: FakeClock | undefined = undefined) {
   await new Promise<void>((resolve) => far.listen(0, '127.0.0.1', () => resolve()))
   const ending = new AbortController()
   const time = clock ?? createSystemClock()
-  const standing = createStanding(time, { most: () => 3, before: () => ({ inARow: 0, agoMs: 0 }) })
+  const standing = createStanding(time, {
+    most: () => 3,
+    before() {
+      told.looked += 1
+      return { inARow: 0, agoMs: 0 }
+    },
+  })
   standing.begin(SESSION)
   const line = createLines({
     refused: () => undefined,
@@ -251,6 +258,13 @@ describe('CONNECT [E6]', () => {
     deny()
     expect((await ask('files.example.org:8443')).status).toBe(403)
     expect(told.proposed).toEqual(['reader files.example.org:8443 connect'])
+  })
+
+  it('to hosts that the agent made up leaves nothing behind, and asks no account about them [E20]', async () => {
+    const { ask, told, deny } = await scene()
+    deny()
+    for (const n of [1, 2, 3]) expect((await ask(`host${n}.example.org:443`)).status).toBe(403)
+    expect(told.looked).toBe(0)
   })
 
   it('ends with its session [E13]', async () => {
