@@ -10,7 +10,7 @@
  *     every artifact whose file is already missing or damaged in the home; nothing is left out silently (fault B8).
  * B5. Before it gets its name the copy is opened and judged: a backup that cannot be restored is not a backup.
  * B6. No secret of HOME/secrets is in it unless the operator asks for that by name: a copy travels further than the home. Each one that is left
- *     out is named, so that whoever restores it knows what to set again.
+ *     out is named, so that whoever restores it knows what to set again. A link elsewhere in the home that leads to one is left out too.
  */
 import { createHash } from 'node:crypto'
 import { createReadStream, readdirSync, rmSync } from 'node:fs'
@@ -70,7 +70,7 @@ const COPIED = [
 ]
 /** Of the watchdog's folder: its configuration in both forms and what it knows of the contact, never its state. */
 const WATCHDOG_FILES = /^(?:[a-z-]+\.json|config\.yaml)$/
-const SECRETS = 'secrets/'
+export const SECRETS = 'secrets/'
 const FILES_MAX = 1_000_000
 
 export async function digestOf(path: string): Promise<{ sha256: string; bytes: number }> {
@@ -85,6 +85,8 @@ export async function digestOf(path: string): Promise<{ sha256: string; bytes: n
 
 interface Found {
   files: string[]
+  /** Those that a link led to, or that are below one. */
+  behindLinks: Set<string>
   leftOut: LeftOut[]
 }
 
@@ -92,13 +94,21 @@ interface Found {
  * Every file below `path`, as paths from `root`, links followed. Throws what the file system says of a folder that cannot be read, and
  * `limit_exceeded` past a million files.
  */
-async function filesBelow(root: string, path: string, found: Found, above: readonly string[] = []): Promise<void> {
+async function filesBelow(
+  root: string,
+  path: string,
+  found: Found,
+  above: readonly string[] = [],
+  isBehindLink = false,
+): Promise<void> {
   const leaveOut = (why: string) => void found.leftOut.push({ path, why })
   const link = await lstat(join(root, path)).catch(() => undefined)
   if (link === undefined) return
   if (link.isSymbolicLink() && path.startsWith(SECRETS)) return leaveOut('a link: the hub reads no secret through one')
   const here = await stat(join(root, path)).catch((thrown: NodeJS.ErrnoException) => thrown.code ?? 'unknown')
   if (typeof here === 'string') return leaveOut(`a link that leads nowhere (${here})`)
+  const isBehind = isBehindLink || link.isSymbolicLink()
+  if (here.isFile() && isBehind) found.behindLinks.add(path)
   if (here.isFile()) found.files.push(path)
   else if (!here.isDirectory()) return leaveOut('neither a file nor a folder')
   if (found.files.length > FILES_MAX) throw new HubError('limit_exceeded', `a backup holds at most ${FILES_MAX} files`)
@@ -113,7 +123,7 @@ async function filesBelow(root: string, path: string, found: Found, above: reado
   // What arrives, and a month that is being sealed, are not whole yet.
   for (const name of (await readdir(join(root, path))).sort())
     if (join(path, name) !== join('artifacts', 'arriving') && !(path === 'audit' && name.endsWith('.part')))
-      await filesBelow(root, join(path, name), found, [...above, real])
+      await filesBelow(root, join(path, name), found, [...above, real], isBehind)
 }
 
 /** Throws `store_unavailable` if the copy could not be restored; answers what was already damaged in the home. */
@@ -140,13 +150,24 @@ export async function syncPath(path: string): Promise<void> {
 }
 
 /** The same without the secrets, each of which is named instead. */
-function withoutSecrets({ files, leftOut }: Found): Found {
-  const [secrets, others] = [true, false].map((is) => files.filter((path) => path.startsWith(SECRETS) === is))
-  const why = 'a secret: set it again after a restore'
-  return {
-    files: others ?? [],
-    leftOut: [...leftOut, ...(secrets ?? []).map((path) => ({ path, why, secret: true as const }))],
+async function withoutSecrets(
+  home: string,
+  { files, behindLinks, leftOut }: Found,
+): Promise<Omit<Found, 'behindLinks'>> {
+  const folder = await realpath(join(home, SECRETS)).catch(() => undefined)
+  const others: string[] = []
+  const left = [...leftOut]
+  for (const path of files) {
+    if (path.startsWith(SECRETS)) left.push({ path, why: 'a secret: set it again after a restore', secret: true })
+    else if (
+      folder !== undefined &&
+      behindLinks.has(path) &&
+      (await realpath(join(home, path))).startsWith(`${folder}/`)
+    )
+      left.push({ path, why: 'a link to a secret' })
+    else others.push(path)
   }
+  return { files: others, leftOut: left }
 }
 
 /**
@@ -176,9 +197,9 @@ export async function backupHome(options: {
     const files: Manifest['files'] = { [DATABASE]: await digestOf(join(partial, DATABASE)) }
     const own = await readdir(join(home, 'watchdog')).catch(() => [])
     const wanted = [...COPIED, ...own.filter((name) => WATCHDOG_FILES.test(name)).map((name) => join('watchdog', name))]
-    const whole: Found = { files: [], leftOut: [] }
+    const whole: Found = { files: [], behindLinks: new Set(), leftOut: [] }
     for (const name of wanted) await filesBelow(home, name, whole)
-    const found = withSecrets ? whole : withoutSecrets(whole)
+    const found = withSecrets ? whole : await withoutSecrets(home, whole)
     for (const path of found.files) {
       const place = join(partial, path)
       await mkdir(dirname(place), { recursive: true, mode: 0o700 })

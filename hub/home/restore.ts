@@ -16,7 +16,7 @@ import { migrate, shippedMigrations } from '../store/migrations.ts'
 import { holdRows } from '../work/dispatch/row-checks.ts'
 import { setWords } from '../work/sandbox/secrets.ts'
 import { HOME_BYTES_MAX } from '../work/sandbox/sockets.ts'
-import { DATABASE, digestOf, MANIFEST, type Manifest, readText, syncPath } from './backup.ts'
+import { DATABASE, digestOf, MANIFEST, type Manifest, readText, SECRETS, syncPath } from './backup.ts'
 
 export interface RestoreReport {
   home: string
@@ -42,19 +42,24 @@ const isInside = (path: string) =>
 
 async function readManifest(from: string): Promise<Manifest> {
   const refused = (why: string) => new HubError('config_invalid', `${from} is not a complete backup: ${why}`)
-  let manifest: Manifest
+  let manifest: Manifest | null
   try {
-    manifest = JSON.parse(await readText(join(from, MANIFEST))) as Manifest
+    manifest = JSON.parse(await readText(join(from, MANIFEST))) as Manifest | null
   } catch (thrown) {
     throw refused(`${MANIFEST} cannot be read (${(thrown as Error).message})`)
   }
-  if (manifest.version !== 1 || typeof manifest.files !== 'object' || manifest.files?.[DATABASE] === undefined)
+  if (manifest?.version !== 1 || typeof manifest.files !== 'object' || manifest.files?.[DATABASE] === undefined)
     throw refused(`${MANIFEST} is of another version`)
-  for (const [path, { sha256, bytes }] of Object.entries(manifest.files)) {
+  const { leftOut = [], madeAtMs } = manifest
+  if (Number.isNaN(new Date(madeAtMs).getTime())) throw refused(`${MANIFEST} does not say when it was made`)
+  if (!Array.isArray(leftOut) || leftOut.some((each) => typeof each?.path !== 'string'))
+    throw refused(`${MANIFEST} does not say by their paths what was left out`)
+  for (const [path, file] of Object.entries(manifest.files)) {
     if (!isInside(path)) throw refused(`${JSON.stringify(path)} is not a path of a home`)
     const found = await digestOf(join(from, path)).catch(() => undefined)
     if (found === undefined) throw refused(`${path} is missing`)
-    if (found.sha256 !== sha256 || found.bytes !== bytes) throw refused(`${path} is not the file that was copied`)
+    if (found.sha256 !== file?.sha256 || found.bytes !== file.bytes)
+      throw refused(`${path} is not the file that was copied`)
   }
   return manifest
 }
@@ -62,7 +67,7 @@ async function readManifest(from: string): Promise<Manifest> {
 /** Of the manifest's word: names that could be of a secret's file, and nothing else. */
 const secretsLeftOut = ({ leftOut = [] }: Manifest): string[] =>
   leftOut.flatMap(({ path, secret }) => {
-    const name = path.slice('secrets/'.length)
+    const name = path.startsWith(SECRETS) ? path.slice(SECRETS.length) : ''
     return secret === true && nameShape.safeParse(name).success ? [name] : []
   })
 

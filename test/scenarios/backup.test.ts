@@ -109,6 +109,44 @@ describe('S1-53: secrets and backups', () => {
     expect([again.setAnew, holds(again.home)]).toEqual([[], ['secrets/model-key']])
   })
 
+  test('nor is one that a link elsewhere in the home leads to, by file or by folder, also where secrets/ itself is a link', async () => {
+    await using h = await createHarness({ agents })
+    keepSecret(h)
+    const place = join(scratch(), 'secrets')
+    cpSync(join(h.home, 'secrets'), place, { recursive: true })
+    mkdirSync(join(h.home, 'definitions'), { recursive: true })
+    symlinkSync(join(h.home, 'secrets', 'model-key'), join(h.home, 'definitions', 'key'))
+    const first = await backedUp(h)
+    expect(holds(first)).toEqual([])
+    const { leftOut } = JSON.parse(readFileSync(join(first, 'backup.json'), 'utf8'))
+    expect(leftOut).toContainEqual({ path: 'definitions/key', why: 'a link to a secret' })
+    rmSync(join(h.home, 'secrets'), { recursive: true })
+    symlinkSync(place, join(h.home, 'secrets'))
+    symlinkSync(place, join(h.home, 'definitions', 'all'))
+    expect(holds(await backedUp(h))).toEqual([])
+  })
+
+  test('what a manifest says of secrets is judged before the home is made, and the words to set one work in any home', async () => {
+    await using h = await createHarness({ agents })
+    keepSecret(h)
+    const path = await backedUp(h)
+    const manifest = JSON.parse(readFileSync(join(path, 'backup.json'), 'utf8'))
+    const putChanged = (change: object, home?: string) => {
+      writeFileSync(join(path, 'backup.json'), JSON.stringify({ ...manifest, ...change }))
+      return put(path, home)
+    }
+    for (const leftOut of [{}, 'secrets/x', [null], [{ path: 7, secret: true }]])
+      await expect(putChanged({ leftOut })).rejects.toMatchObject({ code: 'config_invalid' })
+    for (const change of [{ files: { ...manifest.files, keys: null } }, { madeAtMs: 'today' }, { madeAtMs: 9e99 }])
+      await expect(putChanged(change)).rejects.toMatchObject({ code: 'config_invalid' })
+    const other = { path: 'elsewhere/model-key', why: '', secret: true }
+    expect((await putChanged({ leftOut: [other] })).setAnew).toEqual([])
+    const home = join(scratch(), "my home's $(copy)")
+    const [{ words = '' } = {}] = (await putChanged({}, home)).setAnew
+    spawnSync('/bin/sh', ['-c', words.replace(/ and paste it.*$/, '')], { input: KEY })
+    expect(readFileSync(join(home, 'secrets', 'model-key'), 'utf8')).toBe(KEY)
+  })
+
   test("the watchdog's settings are in it, in both of their forms, and its state is not", async () => {
     await using h = await createHarness({ agents })
     mkdirSync(join(h.home, 'watchdog'), { recursive: true })

@@ -23,9 +23,12 @@ export const SECRET_PREFIX = 'HUB_SECRET_'
 /** The name of a secret in the environment: `api-key` is `HUB_SECRET_API_KEY`. */
 export const variableOf = (name: string): string => `${SECRET_PREFIX}${name.toUpperCase().replaceAll('-', '_')}`
 
+/** One word of a shell, whatever is in it. */
+const asWord = (text: string): string => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`)
+
 /** What the operator runs to set a secret of this folder; its value is no word of a command. */
 export const setWords = (folder: string, name: string): string =>
-  `(umask 077; mkdir -p ${folder}; cat > ${join(folder, name)}) and paste it, Ctrl-D at its end`
+  `(umask 077; mkdir -p ${asWord(folder)}; cat > ${asWord(join(folder, name))}) and paste it, Ctrl-D at its end`
 
 /** Why a secret cannot be given out, and the command that fixes it (it names paths: for the operator). */
 export interface SecretFault {
