@@ -18,17 +18,35 @@ export interface Held {
   readonly bytes: number
 }
 
-export function createHeld(most = HELD_BYTES_MAX): Held {
+/** The memory that all bodies share. */
+export interface Room {
+  /** What one session holds of it: at most half, or `one` if that is more, so that no session takes the turn of all others. */
+  of(session: string, one: number): Held
+  readonly bytes: number
+}
+
+export function createHeld(most = HELD_BYTES_MAX): Room {
   let bytes = 0
+  const bySession = new Map<string, number>()
+  const add = (session: string, more: number): void => {
+    const own = (bySession.get(session) ?? 0) + more
+    bytes += more
+    if (own === 0) bySession.delete(session)
+    else bySession.set(session, own)
+  }
   return {
-    take(more) {
-      if (bytes + more > most) return false
-      bytes += more
-      return true
-    },
-    give(less) {
-      bytes -= less
-    },
+    of: (session, one) => ({
+      take(more) {
+        const own = bySession.get(session) ?? 0
+        if (bytes + more > most || own + more > Math.max(most / 2, one)) return false
+        add(session, more)
+        return true
+      },
+      give: (less) => add(session, -less),
+      get bytes() {
+        return bySession.get(session) ?? 0
+      },
+    }),
     get bytes() {
       return bytes
     },

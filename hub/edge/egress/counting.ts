@@ -10,6 +10,8 @@ import type { SentEnd } from './sending.ts'
 /** The agent waits for it. */
 const LIMITS = { connectMs: 10_000, firstByteMs: 30_000, idleMs: 10_000, totalMs: 60_000, bytesMax: 64 * 1024 }
 
+export const bytesOfPieces = (pieces: readonly Buffer[]): number => pieces.reduce((sum, { length }) => sum + length, 0)
+
 /** `tokens`: undefined where no answer told them; the bound by bytes decides then. */
 export type Counting = (
   upstream: Upstream,
@@ -44,7 +46,7 @@ export function createCounting({ exchange, keys }: { exchange: Exchange; keys: U
     }
     return {
       tokens: error === undefined && status === 200 ? countTold(Buffer.concat(parts).toString()) : undefined,
-      bytesOut: pieces.reduce((sum, { length }) => sum + length, 0),
+      bytesOut: bytesOfPieces(pieces),
       sent: { status, error, left: false, bytesIn, leaked: new Set(), leaks: 0, call: { kind: 'failed_before' } },
     }
   }

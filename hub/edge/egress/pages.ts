@@ -7,7 +7,7 @@ import type { Upstream } from '../../protocol/egress/upstreams.ts'
 import { isRefused, type Refused } from '../../work/egress/wire/judged.ts'
 import { refusalFor, registryPage } from '../../work/egress/wire.ts'
 import { AHEAD_BYTES_MAX, drained, headerOf, readFirst, respond, safeHeaders, scanned } from './answers.ts'
-import { type Held, inTurns, noRoom } from './bodies.ts'
+import { type Held, inTurns, noRoom, type Room } from './bodies.ts'
 import type { LeakScan } from './leak-scan.ts'
 import type { EgressExchange } from './ports.ts'
 
@@ -67,7 +67,7 @@ export interface PageHears {
 }
 
 /** Sends such a page. Throws what became of it before anything was sent. */
-export function createPages({ clock, held }: { clock: Clock; held: Held }) {
+export function createPages({ clock, held }: { clock: Clock; held: Room }) {
   const oneTree = createOneAtATime()
 
   /** In a function of its own, so that nothing holds the page as it came while the other is sent. */
@@ -100,7 +100,8 @@ export function createPages({ clock, held }: { clock: Clock; held: Held }) {
     hears: PageHears,
   ): Promise<void> => {
     const { upstream, response } = outgoing
-    const own = createShare(held)
+    // As it came and anew.
+    const own = createShare(held.of(outgoing.session, 2 * upstream.bodyBytesMax))
     try {
       const page = await written(upstream, answer, own, hears)
       if (isRefused(page)) {

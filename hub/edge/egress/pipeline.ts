@@ -16,8 +16,8 @@ import type { EgressClass, Upstream } from '../../protocol/egress/upstreams.ts'
 import { isRefused, type JudgedHead } from '../../work/egress/wire/judged.ts'
 import { judgeBodyInTurns, judgeHead, judgePush } from '../../work/egress/wire.ts'
 import type { AgentCaller } from '../agents/requests.ts'
-import { counting, type Held, hasBody, inTurns, pieces, readWhole, requirePlainBody, requireSize } from './bodies.ts'
-import { createCounting } from './counting.ts'
+import { counting, hasBody, inTurns, pieces, type Room, readWhole, requirePlainBody, requireSize } from './bodies.ts'
+import { bytesOfPieces, createCounting } from './counting.ts'
 import type { EgressExchange, Meter, Metered, Reserved } from './ports.ts'
 import type { Ended } from './records.ts'
 import { answerRefusal } from './refusing.ts'
@@ -35,7 +35,7 @@ const STREAMED: ReadonlySet<string> = new Set(['read', 'write'])
 export interface PipelineParts {
   gate: Gate
   clock: Parameters<typeof readWhole>[1]['clock']
-  held: Held
+  held: Room
   standing: Standing
   send: Sending
   outward: Parameters<typeof createCounting>[0]
@@ -87,13 +87,11 @@ const FORM = /^\/up\/([a-z][a-z0-9-]{0,63})([/?].*)?$/
 const bytesOfHead = ({ path, query, headers }: JudgedHead): number =>
   headers.reduce((sum, [name, value]) => sum + name.length + value.length, path.length + query.length)
 
-const sizeOf = (pieces: readonly Buffer[]): number => pieces.reduce((sum, { length }) => sum + length, 0)
-
 /** How it was asked for, as it came. */
 const lineOf = ({ request }: Way): string => `${request.method} ${request.url}`
 
 export function createPipeline(parts: PipelineParts) {
-  const { gate, clock, held, standing, meter, callerOf } = parts
+  const { gate, clock, standing, meter, callerOf } = parts
   const count = createCounting(parts.outward)
 
   /** Throws what refuses it. */
@@ -124,6 +122,7 @@ export function createPipeline(parts: PipelineParts) {
     if (isStreamed && !(hasBody(request) && isAskedAbout(way))) return stream(way, head)
     // From here on the body may be what refuses it.
     way.key = undefined
+    const held = parts.held.of(way.session, upstream.bodyBytesMax)
     const bytes = await readWhole(request, { most: upstream.bodyBytesMax, held, clock })
     const size = bytes.length
     try {
@@ -252,7 +251,7 @@ export function createPipeline(parts: PipelineParts) {
     const { isAsked, isApproved } = foresee(way)
     if (isAsked && !isApproved) return metered
     // Before it goes out, as every piece (E15): how long a body is that says nothing of it, nobody knew until it was read.
-    const refused = parts.sends(session, sizeOf(request.pieces))
+    const refused = parts.sends(session, bytesOfPieces(request.pieces))
     if (refused !== undefined) throw refused
     const { tokens, sent, bytesOut } = await count(upstream, metered.head, request, ended)
     const why = sent.error === undefined ? '' : `${sent.error.code}: ${sent.error.message}`

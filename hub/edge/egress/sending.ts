@@ -19,7 +19,7 @@ import type { JudgedHead } from '../../work/egress/wire/judged.ts'
 import { archivesNamed, isKeepable, isRegistryPage, refusalFor } from '../../work/egress/wire.ts'
 import { AHEAD_BYTES_MAX, drained, headerOf, readFirst, respond, safeHeaders, scanned } from './answers.ts'
 import { fromArchive } from './archive-answer.ts'
-import { type Held, inTurns } from './bodies.ts'
+import { inTurns, type Room } from './bodies.ts'
 import type { UpstreamKeys } from './keys.ts'
 import { createLeakPatterns, createLeakScan, type LeakPatterns, type LeakScan } from './leak-scan.ts'
 import { createPages } from './pages.ts'
@@ -112,7 +112,7 @@ export function createSending(parts: {
   keys: UpstreamKeys
   patterns: () => LeakPatterns
   archives: Archives
-  held: Held
+  held: Room
 }): Sending {
   const { clock, exchange, keys, patterns, archives } = parts
   const reading = { on: 0 }

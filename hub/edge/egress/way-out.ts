@@ -6,7 +6,7 @@ import { systemResolve } from '../../guard/outward/post.ts'
 import type { Resolve } from '../../guard/outward/target.ts'
 import { createArchives } from '../../work/egress/archives.ts'
 import type { Secrets } from '../../work/sandbox/secrets.ts'
-import type { Held } from './bodies.ts'
+import type { Room } from './bodies.ts'
 import { createUpstreamKeys } from './keys.ts'
 import { createLeakPatterns, type LeakPatterns } from './leak-scan.ts'
 import { createSending } from './sending.ts'
@@ -24,7 +24,7 @@ export function createWayOut(parts: {
   cacheBytes: () => number
   hasRoom: () => boolean
   /** The memory that all bodies share. */
-  held: Held
+  held: Room
   nowMs: () => number
 }) {
   const { clock, redaction, secrets, ownPorts, ownPlaces, resolve = systemResolve, ca } = parts

@@ -74,11 +74,28 @@ describe('what is remembered of a refusal [E16]', () => {
 })
 
 describe('bodies of agents', () => {
+  it('of one session leave half of the memory to others, but one body of its upstream always has its chance [E20]', () => {
+    const held = createHeld(100)
+    const [one, other] = [held.of('one', 10), held.of('other', 10)]
+    expect([one.take(50), one.take(1), held.of('one', 10).take(1), other.take(50), other.take(1)]).toEqual([
+      ...[true, false, false, true, false],
+    ])
+    other.give(50)
+    expect([held.bytes, one.bytes, other.bytes, held.of('one', 90).take(40), held.of('one', 90).take(1)]).toEqual([
+      ...[50, 50, 0, true, false],
+    ])
+    expect([other.take(10), other.take(1), held.bytes]).toEqual([true, false, 100])
+  })
+
   it('that come in pieces of one byte hold no more memory than their bytes [E20]', async () => {
     await start()
     const request = Object.assign(new EventEmitter(), { headers: {}, complete: false, resume: () => undefined })
     const held = createHeld()
-    const whole = readWhole(request as unknown as IncomingMessage, { most: 1000, held, clock: createSystemClock() })
+    const whole = readWhole(request as unknown as IncomingMessage, {
+      most: 1000,
+      held: held.of('s', 1000),
+      clock: createSystemClock(),
+    })
     const read = Buffer.alloc(65_536, 'a')
     for (let n = 0; n < 100; n += 1) request.emit('data', read.subarray(n, n + 1))
     // A piece that was kept as it came would keep the whole read it was cut from, and show what is written there now.

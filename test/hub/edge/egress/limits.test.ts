@@ -266,7 +266,7 @@ describe('an agent that wastes [E12]', () => {
 })
 
 describe('memory [E20]', () => {
-  it('for bodies is bounded over all sessions together', async () => {
+  it('for bodies is bounded over all sessions together, and no session has more than half of it', async () => {
     await start({
       upstreams: (port) => ({
         model: { kind: 'openai', url: `http://127.0.0.1:${port}`, local: true, price: 'free', bodyBytes: '64MiB' },
@@ -274,7 +274,7 @@ describe('memory [E20]', () => {
     })
     const open: { socket: Socket; got: () => string }[] = []
     for (let n = 0; n < 5; n += 1) {
-      const socket = connect(scene.path(n % 2 === 0 ? SESSION : 'sbbbbbbbbbbbbbbb'))
+      const socket = connect(scene.path(n < 3 ? SESSION : OTHER_SESSION))
       let got = ''
       socket.on('data', (piece) => (got += piece)).on('error', () => undefined)
       socket.write(
@@ -287,6 +287,7 @@ describe('memory [E20]', () => {
       open.push({ socket, got: () => got })
     }
     await eventually(() => open.some(({ got }) => got().includes('rate_limited')))
+    expect(open.findIndex(({ got }) => got().includes('rate_limited'))).toBe(2)
     expect(scene.refusals.map(({ code }) => code)).toEqual(['rate_limited'])
     for (const { socket } of open) socket.destroy()
     await eventually(() => scene.egress.meters.open === 0)
