@@ -1,19 +1,40 @@
 /** How the shim runs an agent's program: the drivers, in one table (docs/protocol.md 10). A name that is not here is refused in the card. */
 import { z } from 'zod'
 
-const DRIVERS = {
-  sdk: 'in the process of the shim',
-  'json-lines': 'by lines on standard input and output',
-  command: 'as an ordinary program',
-  'stream-json': 'as a coding CLI that prints one JSON event a line',
+/** What a driver can do, each in words. */
+export const FEATURES = {
+  waitsForReady: 'the program gets its task only after it said that it is ready',
+  takesMessages: 'the program is given the messages of other agents',
+  takesPrompts: 'the program is given another prompt while it runs',
+  cancelsTurns: 'what the program does can be cancelled while it goes on to live',
+  asksPermission: 'the program asks the hub before it uses a tool',
+  reportsUsage: 'the result tells the tokens that the program used, by its own count',
+  resumes: 'the program goes on with an earlier conversation of its task',
 } as const satisfies Record<string, string>
 
+export type Feature = keyof typeof FEATURES
+
+interface Driver {
+  /** After "it runs ...". */
+  how: string
+  features: readonly Feature[]
+}
+
+export const DRIVERS = {
+  sdk: { how: 'in the process of the shim', features: ['takesMessages'] },
+  'json-lines': { how: 'by lines on standard input and output', features: ['takesMessages'] },
+  command: { how: 'as an ordinary program', features: [] },
+  'stream-json': { how: 'as a coding CLI that prints one JSON event a line', features: ['reportsUsage'] },
+} as const satisfies Record<string, Driver>
+
 export type DriverName = keyof typeof DRIVERS
+export const DRIVER_NAMES = Object.keys(DRIVERS) as [DriverName, ...DriverName[]]
+
+export const canDo = (name: DriverName, feature: Feature): boolean =>
+  (DRIVERS[name].features as readonly Feature[]).includes(feature)
 
 /** A driver in a card, and wherever one is shown. */
-export const driverShape = z.enum(Object.keys(DRIVERS) as [DriverName, ...DriverName[]])
+export const driverShape = z.enum(DRIVER_NAMES)
 
 /** All of them for a person: `sdk` in the process of the shim, ... */
-export const driversText = Object.entries(DRIVERS)
-  .map(([name, how]) => `\`${name}\` ${how}`)
-  .join(', ')
+export const driversText = DRIVER_NAMES.map((name) => `\`${name}\` ${DRIVERS[name].how}`).join(', ')

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { apiPage, openApi } from './api.ts'
 import { commandsPage } from './commands.ts'
+import { driversPage } from './drivers.ts'
 import { cardPage, configurationPage, ruleInputPage } from './files.ts'
 import { linesPage } from './lines.ts'
 import { actionsPage, conditionsPage, errorsPage, eventsPage, metricsPage } from './tables.ts'
@@ -12,6 +13,7 @@ export function makePages(root: string): ReadonlyMap<string, string> {
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }
   return new Map([
     ['card.md', cardPage()],
+    ['drivers.md', driversPage()],
     ['json-lines.md', linesPage()],
     ['rule-input.md', ruleInputPage()],
     ['api.md', apiPage()],

@@ -2,6 +2,7 @@
 import { alone, type Command, command, handed, inRepo, lazy, paging, stop, yes } from './command.ts'
 import { OUTSIDE } from './tables/outside.ts'
 
+const drivers = lazy(() => import('./agents/drivers.ts'))
 const grant = lazy(() => import('./agents/allow.ts'))
 const image = lazy(() => import('./agents/build.ts'))
 const catalogue = lazy(() => import('./agents/catalogue.ts'))
@@ -176,6 +177,7 @@ export const COMMANDS: readonly Command[] = [
   ]),
   command('agent list', 'list agents', catalogue('list')),
   command('agent show <name>', 'one agent in full', catalogue('show')),
+  alone('agent drivers', 'how programs of agents are run, and what each way can do', drivers('drivers')),
   command('agent reload', 'read the cards and look up their images again', catalogue('reload')),
   command('agent reset <name>', 'let a suspended or failing agent start again', catalogue('reset')),
   command('agent suspend <name>', 'start no new sessions of it', catalogue('suspend')),
