@@ -20,8 +20,8 @@ const branchOf = (session: string) => `hub/${session}`
 export interface RepositoryWork {
   /** Where the program begins: the root of the clone. */
   readonly folder: string
-  /** Writes what was changed so far to `out`. Answers how many commits there are, or a sentence about what prevented it. */
-  save(): Promise<{ commits: number } | { lost: string }>
+  /** Writes what was changed so far to `out`. Answers how many commits there are, and a sentence about what is lost. */
+  save(): Promise<{ commits?: number; lost?: string }>
 }
 
 const GIT_MS_MAX = 300_000
@@ -82,7 +82,9 @@ export async function openRepository(
   const git = createGit(home)
   const folder = join(workspace, 'repo')
   const branch = branchOf(joined.session)
-  await git(workspace, ['init', '--quiet', '--template=', `--initial-branch=${branch}`, folder])
+  // The length of an id tells how the repository names its objects.
+  const format = base.length === 64 ? ['--object-format=sha256'] : []
+  await git(workspace, ['init', '--quiet', '--template=', `--initial-branch=${branch}`, ...format, folder])
   // Refused here already: a bundle that is cut, that holds odd objects, or that is none.
   await git(folder, ['fetch', '--quiet', '--no-tags', bundle, BASE])
   const held = await git(folder, ['rev-parse', '--verify', '--quiet', 'FETCH_HEAD^{commit}'])
@@ -97,17 +99,23 @@ export async function openRepository(
   await git(folder, ['reset', '--quiet', '--hard', base])
   await rm(bundle, { force: true })
 
-  /** The commit that holds everything: the newest of the agent's, and beyond it what it did not commit. */
-  async function tipOf(): Promise<string> {
+  /**
+   * The commit that holds everything: the newest of the agent's, and beyond it what it did not commit. What git cannot take of that (a repository
+   * in the repository that has no commit, a file that nobody may read) does not hold up the rest: `lost` names it.
+   */
+  async function tipOf(): Promise<{ tip: string; lost?: string }> {
     const head = await git(folder, ['rev-parse', '--verify', '--quiet', 'HEAD^{commit}'])
     const index = { GIT_INDEX_FILE: join(folder, '.git', 'hub-index') }
     await git(folder, ['read-tree', head], index)
-    await git(folder, ['add', '--all'], index)
+    const taken = await git(folder, ['add', '--all', '--ignore-errors'], index).then(
+      () => ({}),
+      (thrown: Error) => ({ lost: `not all that the agent left could be committed: ${thrown.message}` }),
+    )
     const tree = await git(folder, ['write-tree'], index)
     await rm(index.GIT_INDEX_FILE, { force: true })
-    if (tree === (await git(folder, ['rev-parse', `${head}^{tree}`]))) return head
+    if (tree === (await git(folder, ['rev-parse', `${head}^{tree}`]))) return { tip: head, ...taken }
     const text = 'Not committed by the agent: what its work tree held at the end'
-    return await git(folder, ['commit-tree', '-p', head, '-m', text, tree])
+    return { tip: await git(folder, ['commit-tree', '-p', head, '-m', text, tree]), ...taken }
   }
 
   return {
@@ -117,7 +125,7 @@ export async function openRepository(
       try {
         if ((await stat(join(folder, '.git')).catch(() => undefined)) === undefined)
           return { lost: 'the branch is lost: the agent removed /workspace/repo/.git' }
-        const tip = await tipOf()
+        const { tip, lost } = await tipOf()
         const ref = `refs/heads/${branch}`
         const isAfter = await git(folder, ['merge-base', '--is-ancestor', base, tip]).then(
           () => true,
@@ -125,13 +133,13 @@ export async function openRepository(
         )
         if (!isAfter) return { lost: `the branch is lost: what the agent left does not stand on the commit ${base}` }
         const commits = Number(await git(folder, ['rev-list', '--count', `${base}..${tip}`]))
-        if (commits === 0) return { commits }
+        if (commits === 0) return lost === undefined ? { commits } : { lost }
         // A branch of its own name beside the agent's: where HEAD stands counts, whatever the agent called its branch.
         await git(folder, ['update-ref', ref, tip])
         const files = { bundle: join(out, `${joined.session}.bundle`), patch: join(out, `${joined.session}.patch`) }
         await git(folder, ['bundle', 'create', '--quiet', files.bundle, ref, `^${base}`])
         await git(folder, ['diff', '--no-ext-diff', '--no-textconv', '--binary', `--output=${files.patch}`, base, tip])
-        return { commits }
+        return lost === undefined ? { commits } : { commits, lost }
       } catch (thrown) {
         return { lost: `the branch is lost: ${(thrown as Error).message}` }
       }

@@ -81,9 +81,8 @@ async function storeWork(
 ): Promise<Afterthought> {
   const saved = await repository?.save()
   const stored = await outputs.store()
-  const lost =
-    [saved !== undefined && 'lost' in saved ? saved.lost : '', stored].filter(Boolean).join('; ') || undefined
-  const isEmpty = saved !== undefined && 'commits' in saved && saved.commits === 0
+  const lost = [saved?.lost, stored].filter(Boolean).join('; ') || undefined
+  const isEmpty = saved?.commits === 0
   if (!isEmpty || hub.joined.task.spec?.repository?.change !== true) return { lost }
   return { lost, fault: { code: 'nothing_done', why: 'the agent said that it succeeded, and changed nothing' } }
 }

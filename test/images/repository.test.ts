@@ -86,6 +86,21 @@ describe('a repository', () => {
     expect(fetched(ran).show('new.txt')).toBe('new')
   })
 
+  test('comes back although git cannot take all that lies in it, and the result says what is lost', async () => {
+    const ran = await run('echo 1 > a.txt; git add .; git commit -qm Mine; git init -q nested; echo 2 > z.txt')
+    expect(ran.result.error).toMatch(/not all .* could be committed: .*nested/)
+    expect([fetched(ran).show('a.txt'), fetched(ran).show('z.txt')]).toEqual(['1', '2'])
+  })
+
+  test('that names its objects by sha256 comes back as one', async () => {
+    scene.remove()
+    scene = gitScene('sha256')
+    scene.commit({ 'read.me': 'one\n' })
+    const ran = await run('echo new > new.txt')
+    expect(ran.result.outcome).toBe('succeeded')
+    expect(fetched(ran).show('new.txt')).toBe('new')
+  })
+
   test('of a program that crashes comes back too', async () => {
     const ran = await bench.start({
       program: { driver: 'json-lines', run: bench.shell('echo new > new.txt; kill -9 $$') },
