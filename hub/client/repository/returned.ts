@@ -132,12 +132,15 @@ async function filesOf(git: Mirror['git'], base: string, tip: string) {
   return { files, changes }
 }
 
-/** Which files would conflict where `head` and the branch are merged; empty if none would. Touches nothing. */
-export async function conflictsOf({ git }: Mirror, head: string, tip: string): Promise<string[]> {
+/** The tree of a merge of the branch into `head`, and the files that would conflict; empty if none would. Touches nothing. */
+export async function mergedOf(
+  { git }: Mirror,
+  head: string,
+  tip: string,
+): Promise<{ tree: string; conflicts: string[] }> {
   const { code, out } = await git(['merge-tree', '--write-tree', '--name-only', '--no-messages', '-z', head, tip], {
     codes: [0, 1],
   })
-  if (code === 0) return []
-  const [, ...names] = out.toString().split('\0').filter(Boolean)
-  return [...new Set(names)]
+  const [tree = '', ...names] = out.toString().split('\0').filter(Boolean)
+  return { tree: tree.trim(), conflicts: code === 0 ? [] : [...new Set(names)] }
 }

@@ -12,7 +12,8 @@ import {
   openWorkTree,
   type Repository,
 } from '../../repository/git.ts'
-import { conflictsOf, openReturned, type Returned } from '../../repository/returned.ts'
+import { requireNoLoss, requireReady } from '../../repository/ready.ts'
+import { mergedOf, openReturned, type Returned } from '../../repository/returned.ts'
 import { type Context, type Options, type Run, typed } from '../context.ts'
 import { shortId } from '../ids.ts'
 import { clean, cleanLines, columns, countOf, whenText } from '../text.ts'
@@ -141,27 +142,6 @@ export const branchDiff: Run = (context, [task = ''], options) =>
     return EXIT.done
   })
 
-/** Says what would be taken, and that nothing stands in its way. @throws Problem if the work tree holds changes */
-async function requireCleanTree(git: Awaited<ReturnType<typeof openWorkTree>>['git'], dir: string): Promise<void> {
-  const { code, out, said } = await git([
-    'status',
-    '--porcelain',
-    '-z',
-    '--untracked-files=no',
-    '--ignore-submodules=all',
-  ])
-  if (code !== 0) throw usage(`${dir} has no work tree that git can use: ${said}`, 'name a repository with files')
-  const [first, ...more] = out.toString().split('\0').filter(Boolean)
-  if (first === undefined) return
-  const others = more.length > 0 ? ` and ${countOf(more.length, 'more file')}` : ''
-  throw new Problem(
-    'conflict',
-    'refused',
-    `${first.slice(3)}${others} ${more.length > 0 ? 'have' : 'has'} changes that are not committed; nothing was touched`,
-    'commit them, or put them aside with `git stash`',
-  )
-}
-
 /**
  * Brings the objects into the repository, and makes the branch `name` if one is given. Not by `git fetch`: the configuration of the repository
  * may turn the path into another address.
@@ -189,11 +169,11 @@ function sayWithout({ terminal }: Context, keys: readonly string[]): void {
 
 export const branchCheckout: Run = (context, [task = ''], options) =>
   withBranch(context, task, options, async (opened) => {
-    const { repository, returned } = opened
+    const { repository, mirror, returned } = opened
     const { terminal, json } = context
     const name = typed<string>(options.as) ?? returned.branch
     const tree = await openWorkTree(repository)
-    await requireCleanTree(tree.git, repository.dir)
+    await requireReady(tree, repository.dir)
     if ((await tree.git(['check-ref-format', '--branch', name])).code !== 0 || name.startsWith('-'))
       throw usage(`--as: ${JSON.stringify(name)} is no name for a branch`)
     const there = await tree.git(['rev-parse', '--verify', '--quiet', `refs/heads/${name}`])
@@ -205,6 +185,7 @@ export const branchCheckout: Run = (context, [task = ''], options) =>
         `the branch ${name} exists already, at another commit (${at.slice(0, 12)}); nothing was touched`,
         'choose another name: --as NAME',
       )
+    await requireNoLoss(tree, mirror, await commitOf(repository, 'HEAD', '--repo'), returned.tip)
     warn(context, returned)
     if (there.code !== 0) await bring(opened, tree, name)
     const { code, said } = await tree.git(['switch', '--quiet', '--no-guess', name])
@@ -224,15 +205,23 @@ export const branchApply: Run = (context, [task = ''], options) =>
     const { terminal, json } = context
     const { tip, branch } = returned
     const tree = await openWorkTree(repository)
-    await requireCleanTree(tree.git, repository.dir)
+    await requireReady(tree, repository.dir)
     const head = await commitOf(repository, 'HEAD', '--repo')
     if ((await mirror.git(['merge-base', '--is-ancestor', tip, head], { codes: [0, 1] })).code === 0) {
       if (json) terminal.json({ branch, tip, head, applied: false, risky: returned.risky })
       else terminal.out(clean(`${branch} is in here already; nothing was touched`))
       return EXIT.done
     }
+    const onto = (await tree.git(['symbolic-ref', '--quiet', '--short', 'HEAD'])).out.toString().trim()
+    if (onto === '')
+      throw new Problem(
+        'conflict',
+        'refused',
+        `${repository.dir} is on no branch (its HEAD is detached), so a merge would be lost; nothing was touched`,
+        '`git switch NAME` first',
+      )
     warn(context, returned)
-    const conflicts = await conflictsOf(mirror, head, tip)
+    const { tree: merged, conflicts } = await mergedOf(mirror, head, tip)
     if (conflicts.length > 0) {
       if (!json) for (const name of conflicts) terminal.out(`conflict: ${clean(name)}`)
       throw new Problem(
@@ -243,8 +232,14 @@ export const branchApply: Run = (context, [task = ''], options) =>
         { conflicts },
       )
     }
+    await requireNoLoss(tree, mirror, head, merged)
     const what = `${countOf(returned.commits.length, 'commit')}, ${countOf(returned.files.length, 'file')}`
-    if (!(await terminal.confirm(`merge ${branch} (${what}) into ${repository.dir}?`, options.yes === true))) {
+    if (
+      !(await terminal.confirm(
+        clean(`merge ${branch} (${what}) into ${onto} of ${repository.dir}?`),
+        options.yes === true,
+      ))
+    ) {
       terminal.note('nothing was touched')
       return EXIT.done
     }

@@ -244,6 +244,41 @@ describe('hub branch', () => {
     expect(scene.head()).toBe(head)
   })
 
+  const mine = '.env'
+  it.each([
+    ['a file that git ignores', () => scene.write(mine, 'KEY=mine\n'), mine],
+    ['a folder that git ignores', () => scene.write('build/out/x', 'mine\n'), 'build'],
+    ['a file where the branch wants a folder', () => scene.write('folder', 'mine\n'), 'folder'],
+  ])('overwrites no file that git does not track: %s', async (_what, prepare, names) => {
+    const base = scene.commit({ '.gitignore': '.env\nbuild\nfolder\n' })
+    returns((agent) => {
+      for (const file of [mine, 'build', 'folder/x']) agent.write(file, 'theirs\n')
+      agent.git('add', '--force', ...(names === 'folder' ? ['folder/x'] : [names]))
+      agent.git('commit', '--quiet', '-m', 'x')
+    })
+    prepare()
+    for (const args of [['checkout'], ['apply', '--yes']]) {
+      const { code, stderr } = await branch(args[0] ?? '', ...args.slice(1))
+      expect([code, stderr]).toEqual([3, expect.stringContaining('would be overwritten')])
+      untouched(base)
+    }
+  })
+
+  it('leaves a merge that is half done alone, and merges into no detached HEAD', async () => {
+    const base = scene.head()
+    returns((agent) => agent.commit({ 'read.me': 'x' }))
+    const other = scene.commit({ other: '1' })
+    scene.git('reset', '--quiet', '--hard', base)
+    scene.git('merge', '--quiet', '--no-commit', '--no-ff', '-s', 'ours', other)
+    const refused = await branch('apply', '--yes')
+    expect([refused.code, refused.stderr]).toEqual([3, expect.stringContaining('a merge is half done')])
+    expect(scene.git('rev-parse', 'MERGE_HEAD')).toBe(other)
+    scene.git('merge', '--abort')
+    scene.git('checkout', '--quiet', '--detach')
+    expect((await branch('apply', '--yes')).stderr).toContain('is on no branch')
+    untouched(base)
+  })
+
   it('runs nothing that the repository or the branch names [a hostile branch]', async () => {
     const trap = join(at.home, 'trapped')
     const program = `touch ${trap}; cat`
