@@ -194,6 +194,7 @@ export async function createEgressScene(options: SceneOptions = {}): Promise<Egr
       sums: {
         read: (root) => scene.sums.get(root) ?? 0,
         write: (root, bytes) => void scene.sums.set(root, bytes),
+        afterCommit: (work) => work(),
       },
       proposals: {
         note: (agent, name, kind) => void scene.proposals.push(`${agent} ${name} ${kind}`),

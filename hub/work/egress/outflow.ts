@@ -27,9 +27,11 @@ export interface Outflow {
 export interface KeptSums {
   read(root: string): number
   write(root: string, bytes: number): void
+  /** Runs once what was written stands; never where it was taken back. */
+  afterCommit(work: () => void): void
 }
 
-export function sumsIn(store: Pick<Store, 'prepare'>): KeptSums {
+export function sumsIn(store: Pick<Store, 'prepare' | 'afterCommit'>): KeptSums {
   const found = store.prepare('select bytes from egress_out where task = ?').pluck()
   // A tree that was deleted meanwhile gets no row again.
   const put = store.prepare(
@@ -37,6 +39,7 @@ export function sumsIn(store: Pick<Store, 'prepare'>): KeptSums {
      on conflict (task) do update set bytes = excluded.bytes`,
   )
   return {
+    afterCommit: store.afterCommit,
     read: (root) => (found.get(root) as number | undefined) ?? 0,
     write: (root, bytes) => void put.run(bytes, root),
   }
@@ -95,8 +98,11 @@ export function createOutflow(parts: {
       const root = roots.get(session)
       const tree = root === undefined ? undefined : trees.get(root)
       if (root === undefined || tree === undefined || tree.bytes === tree.kept) return
-      sums.write(root, tree.bytes)
-      tree.kept = tree.bytes
+      const { bytes } = tree
+      sums.write(root, bytes)
+      sums.afterCommit(() => {
+        tree.kept = bytes
+      })
     },
   }
 }
