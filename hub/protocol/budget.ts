@@ -1,6 +1,7 @@
 /** Limits on money, tokens and calls, as hub.yaml (`budget:`) and a row of policy/data.json (`budget`) write them. Shapes and figures only. */
 import { z } from 'zod'
-import { usdShape, usdWritten } from './money.ts'
+import { usdWritten } from './dollars.ts'
+import { usdShape } from './money.ts'
 
 const USD = 1_000_000
 const tokens = z.int().min(1).max(1_000_000_000)

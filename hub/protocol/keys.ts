@@ -1,6 +1,6 @@
 /** The keys of a zod shape, as a person writes them: for the pages about files, and to compare and show a configuration. Pure. */
 import { z } from 'zod'
-import { usdWritten } from './money.ts'
+import { usdWritten } from './dollars.ts'
 import { sizeWritten, spanWritten } from './spans.ts'
 
 type Bag = Readonly<Record<string, unknown>>

@@ -1,8 +1,8 @@
 /** Between the gateway and the account of money (docs/egress.md 4): what a judged request asks for, what it cost, and who hears of it. */
 import { HubError } from '../../base/errors.ts'
 import type { Alerts } from '../../guard/alerts/alerts.ts'
+import { usdWritten } from '../../protocol/dollars.ts'
 import { isRegional, type Upstream } from '../../protocol/egress/upstreams.ts'
-import { usdWritten } from '../../protocol/money.ts'
 import type { MeteredCall } from '../../work/egress/money/budget.ts'
 import type { MeteredShape, UsageOutcome } from '../../work/egress/money/usage-reader.ts'
 import type { Money } from '../../work/egress/money.ts'

@@ -1,6 +1,6 @@
 /** Money in words, as `hub status`, `hub task show` and `hub budget show` say it. Pure. */
 import type { BudgetView, Nearest, TaskMoney } from '../../../protocol/budget.ts'
-import { dollarsText } from '../../../protocol/money.ts'
+import { dollarsText } from '../../../protocol/dollars.ts'
 import { shortId } from '../ids.ts'
 import { type Cell, clean, countOf, type Style, whenText } from '../text.ts'
 

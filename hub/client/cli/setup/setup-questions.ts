@@ -2,7 +2,7 @@
  * The questions of `hub setup`, one part after the other. A part is asked until it is written or left out: by Enter if it has no answer yet,
  * or by `skip`. A refusal is explained in plain words, and the same part is asked again with its last answers as defaults.
  */
-import { microOfArgument, usdWritten } from '../../../protocol/money.ts'
+import { microOfArgument, usdWritten } from '../../../protocol/dollars.ts'
 import { toProblem } from '../../problem.ts'
 import { completedUpstream, keyOfUpstream, NO_WISH } from '../upstreams/wish.ts'
 import { type Ask, contactOf, type Given, localOf, mailOf, postOf, readSecret, textOf } from './setup-answers.ts'

@@ -1,5 +1,5 @@
 /** `hub upstream list` and `hub upstream test`: what agents may reach outside, and whether it answers. */
-import { dollarsText } from '../../../protocol/money.ts'
+import { dollarsText } from '../../../protocol/dollars.ts'
 import type { Answered } from '../../answers.ts'
 import { EXIT } from '../../problem.ts'
 import type { Run } from '../context.ts'

@@ -10,7 +10,7 @@ import { HubError } from '../../../base/errors.ts'
 import type { Grant } from '../../../guard/grant.ts'
 import type { Approval } from '../../../guard/operator/approval-rows.ts'
 import type { Approvals } from '../../../guard/operator/approvals.ts'
-import { dollarsText, usdWritten } from '../../../protocol/money.ts'
+import { dollarsText, usdWritten } from '../../../protocol/dollars.ts'
 import type { Corrections } from './corrections.ts'
 import type { Crossing } from './limits.ts'
 

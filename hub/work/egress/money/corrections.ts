@@ -2,7 +2,7 @@
 import { HubError } from '../../../base/errors.ts'
 import { assertGrant, type Grant } from '../../../guard/grant.ts'
 import type { BudgetSettings, RowBudget } from '../../../protocol/budget.ts'
-import { dollarsText } from '../../../protocol/money.ts'
+import { dollarsText } from '../../../protocol/dollars.ts'
 import { type Accounts, moveAccounts } from './accounts.ts'
 import type { Days } from './days.ts'
 import { marksBelow } from './limits.ts'

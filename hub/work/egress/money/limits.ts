@@ -14,7 +14,7 @@ import {
   type Measure,
   type RowBudget,
 } from '../../../protocol/budget.ts'
-import { dollarsText } from '../../../protocol/money.ts'
+import { dollarsText } from '../../../protocol/dollars.ts'
 import type { Account } from './accounts.ts'
 
 export type Limits = Readonly<Partial<Record<Measure, number | undefined>>>

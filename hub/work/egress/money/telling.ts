@@ -1,6 +1,6 @@
 /** What follows when a limit on money is passed: whoever has to is told, and where more may be given, a person is asked. */
 import type { Grant } from '../../../guard/grant.ts'
-import { usdWritten } from '../../../protocol/money.ts'
+import { usdWritten } from '../../../protocol/dollars.ts'
 import { createMoneyAsking, type MoneyAskingParts } from './asking.ts'
 import type { Crossing } from './limits.ts'
 import { createWarnings, type WarningParts } from './warnings.ts'

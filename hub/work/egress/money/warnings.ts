@@ -6,7 +6,7 @@
  */
 import type { Alerts } from '../../../guard/alerts/alerts.ts'
 import type { BudgetLowBody } from '../../../protocol/budget.ts'
-import { dollarsText } from '../../../protocol/money.ts'
+import { dollarsText } from '../../../protocol/dollars.ts'
 import type { Crossing } from './limits.ts'
 
 /** These alerts have no natural end: each is over if it has not happened again for so long. */
