@@ -11,6 +11,7 @@ import { LANGUAGES } from '../../hub/client/cli/agents/new.ts'
 import { inNormalMode } from '../support/container-home.ts'
 import { ENGINE_SOCKET } from '../support/engine-socket.ts'
 import { runHub } from '../support/fake-hub.ts'
+import { gitScene } from '../support/git-scene.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 /** Names of this run only, since images are shared by the whole engine. */
@@ -27,6 +28,18 @@ const engine = (method: string, path: string) =>
       answer.resume().on('end', () => resolve(answer.statusCode ?? 0))
     })
     call.on('error', () => resolve(0)).end()
+  })
+/** All containers of the engine whose image is this agent's, running or not. */
+const containersOf = (name: string) =>
+  new Promise<unknown[]>((resolve, reject) => {
+    const filters = encodeURIComponent(JSON.stringify({ ancestor: [`hub/${name}`] }))
+    request({ socketPath: ENGINE_SOCKET, path: `/containers/json?all=1&filters=${filters}` }, (answer) => {
+      let said = ''
+      answer.setEncoding('utf8').on('data', (part: string) => (said += part))
+      answer.on('end', () => resolve(JSON.parse(said)))
+    })
+      .on('error', reject)
+      .end()
   })
 const here = (await engine('GET', '/_ping')) === 200
 
@@ -84,7 +97,7 @@ afterAll(async () => {
   if (!here) return
   await hub('down')
   for (const child of children) child.kill('SIGKILL')
-  for (const what of [...LANGUAGES, 'teller', 'watched']) {
+  for (const what of [...LANGUAGES, 'teller', 'watched', 'coder']) {
     for (const name of [nameOf(what), `${nameOf(what)}--dev`]) await engine('DELETE', `/images/hub/${name}:latest`)
   }
   for (const folder of [home, work]) rmSync(folder, { recursive: true, force: true })
@@ -169,5 +182,37 @@ export function register(hub: HubAgent): void {
     expect(said).toContain('cancelled')
     expect([code, leftOf(name)]).toEqual([130, NOTHING])
     expect(existsSync(join(home, 'agents', `${name}.yaml`))).toBe(false)
+  })
+
+  test('a repository goes in, a branch comes out and is applied, and no container is left (S4-9)', async () => {
+    const name = nameOf('coder')
+    const scene = gitScene()
+    const base = scene.commit({ 'sum.txt': '1 + 1 = 3\n' })
+    scene.git('config', 'user.name', 'An Operator')
+    scene.git('config', 'user.email', 'operator@example.org')
+    await done('agent', 'new', name, '--lang', 'shell')
+    writeFileSync(
+      join(work, name, 'image.yaml'),
+      'base: shell\nreason: it is a shell script that calls git\ntools: [git]\n',
+    )
+    writeFileSync(
+      join(work, name, 'main.sh'),
+      '#!/bin/sh\nset -eu\nsed -i s/3/2/ sum.txt\ngit commit -qam "Mend the sum"\necho left > left.txt\n',
+    )
+    await done('agent', 'build', name)
+    await done('agent', 'allow', name, '--yes')
+    const { stdout } = await done('submit', name, '--repo', scene.dir, '--param', 'name=x', '--wait', '--json')
+    const { id } = JSON.parse(stdout) as { id: string }
+    const about = async (word: string, ...more: string[]) =>
+      (await done('branch', word, id, '--repo', scene.dir, ...more)).stdout
+    expect(await about('log')).toContain('Mend the sum')
+    expect(await about('diff')).toContain('-1 + 1 = 3\n+1 + 1 = 2\n')
+    expect(scene.head()).toBe(base)
+    await about('apply', '--yes')
+    const files = ['sum.txt', 'left.txt'].map((file) => readFileSync(join(scene.dir, file), 'utf8'))
+    expect(files).toEqual(['1 + 1 = 2\n', 'left\n'])
+    expect(scene.git('log', '--format=%an', `${base}..`).split('\n')).toEqual([`agent ${name}`, `agent ${name}`])
+    await vi.waitFor(async () => expect(await containersOf(name)).toEqual([]), { timeout: 60_000, interval: 200 })
+    scene.remove()
   })
 })
