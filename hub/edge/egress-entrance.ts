@@ -40,7 +40,7 @@ export interface EgressOuter {
   log: Log
   guard: Pick<Guard, 'gate' | 'alerts' | 'modes' | 'redaction' | 'events' | 'store' | 'host' | 'policy'>
   work: {
-    tasks: Pick<Work['tasks'], 'session' | 'standing' | 'tree'>
+    tasks: Pick<Work['tasks'], 'session' | 'standing' | 'rootOf'>
     containment: { sockets: Pick<Work['containment']['sockets'], 'egressPathOf' | 'open'> }
     money: Work['money']
   }

@@ -179,7 +179,7 @@ export async function createEgressScene(options: SceneOptions = {}): Promise<Egr
         },
       } as never,
       work: {
-        tasks: { session: row, standing: row, tree: (root: string) => ({ root, size: 1 }) },
+        tasks: { session: row, standing: row, rootOf: (root: string) => ({ root, rootAgent: null }) },
         containment: { sockets: { egressPathOf: (id: string) => join(folder, `${id}.sock`), open: () => undefined } },
       } as never,
       secrets: {

@@ -92,7 +92,7 @@ export function createMoneyScene() {
     settings = given
     const tasks = {
       task: (id: string) => ({ id, agent: 'lead' }),
-      rootOf: (id: string) => ROOTS[id] ?? id,
+      rootOf: (id: string) => ({ root: ROOTS[id] ?? id, rootAgent: 'lead' }),
       sessionsBrief: () => sessions,
     }
     const upstreams = [{ name: 'anthropic' }]
@@ -128,6 +128,15 @@ export function createMoneyScene() {
     by,
     reserve: (given?: Partial<MeteredCall>) =>
       by('egress.settle', (grant) => money.reserve(grant, call(given))) as ReturnType<Money['reserve']>,
+    /** As the gateway does: what was judged when its turn came goes on to the reserve. */
+    atTurn(given: Partial<MeteredCall>, signal: AbortSignal = new AbortController().signal) {
+      const own = call(given)
+      return money.atTurn(
+        own,
+        (verdict) => by('egress.settle', (grant) => money.reserve(grant, own, verdict)) as ReturnType<Money['reserve']>,
+        signal,
+      )
+    },
     settle: (id: string, ending: Ending) =>
       by('egress.settle', (grant) => money.settle(grant, id, ending)) as NonNullable<ReturnType<Money['settle']>>,
     scopeOf: (scope: string, task = ROOT) => money.show({ task }).accounts.find((each) => each.scope === scope),

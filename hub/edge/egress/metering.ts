@@ -42,7 +42,7 @@ export function createMetering(parts: { money: Money; alerts: Pick<Alerts, 'rais
   return {
     atTurn(caller, upstream, metered, admit, signal) {
       const call = callOf(caller, upstream, metered)
-      return money.atTurn(call, () => admit((grant) => money.reserve(grant, call)), signal)
+      return money.atTurn(call, (verdict) => admit((grant) => money.reserve(grant, call, verdict)), signal)
     },
     needsCount: (caller, upstream, metered) => money.judge(callOf(caller, upstream, metered)).kind === 'count',
     reader: (metered, contentType) => money.createUsageReader(shapeOf(metered), contentType),

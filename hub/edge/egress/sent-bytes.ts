@@ -13,7 +13,7 @@ export interface SentBytes {
 }
 
 export function createSentBytes(parts: {
-  tasks: Pick<Work['tasks'], 'session' | 'tree'>
+  tasks: Pick<Work['tasks'], 'session' | 'rootOf'>
   alerts: Pick<Guard['alerts'], 'raise'>
   store: Guard['store']
   /** In the place of the store. */
@@ -25,7 +25,7 @@ export function createSentBytes(parts: {
     ...{ sums: parts.sums ?? sumsIn(store), limit },
     rootOf(session) {
       const row = tasks.session(session)
-      return row === undefined ? undefined : tasks.tree(row.task).root
+      return row === undefined ? undefined : tasks.rootOf(row.task)?.root
     },
   })
   return {

@@ -25,7 +25,7 @@ export function approvalHandlers(parts: {
       leftMs: approvals.leftMs(approval),
       about: bound === null ? null : (JSON.parse(bound) as ApprovalView['about']),
       // The tree it belongs to: whoever waits for the task at the top is asked by every task below it.
-      root: task === null || tasks.task(task) === undefined ? null : tasks.tree(task).root,
+      root: task === null ? null : (tasks.rootOf(task)?.root ?? null),
     }
   }
   return {

@@ -209,8 +209,8 @@ export interface TaskRows {
   hasUnfinishedChildren(parent: string): boolean
   /** The root above a task, and how many tasks its whole tree holds, the root included. */
   tree(task: string): { root: string; size: number }
-  /** The task at its root alone. */
-  rootOf(task: string): string
+  /** The task at its root alone, and whose it is. Undefined for a task that nobody knows. */
+  rootOf(task: string): { root: string; rootAgent: string | null } | undefined
   /** When the latest tasks below the root of this one were made, newest first. */
   latestChildren(task: string, limit: number): number[]
   /**
@@ -267,12 +267,11 @@ export function createTaskRows(store: Store): TaskRows {
   const rootOf = (task: string) =>
     store
       .prepare(
-        `with recursive up(id, parent) as (select id, parent from task where id = ? union all
-           select task.id, task.parent from task join up on task.id = up.parent)
-         select id from up where parent is null`,
+        `with recursive up(id, parent, agent) as (select id, parent, agent from task where id = ? union all
+           select task.id, task.parent, task.agent from task join up on task.id = up.parent)
+         select id as root, agent as rootAgent from up where parent is null`,
       )
-      .pluck()
-      .get(task) as string
+      .get(task) as { root: string; rootAgent: string | null } | undefined
 
   return {
     task: (id) => one(taskRow, 'select * from task where id = ?', id),
@@ -302,10 +301,10 @@ export function createTaskRows(store: Store): TaskRows {
            select created_at_ms from down join task using (id) where parent is not null order by 1 desc limit ?`,
         )
         .pluck()
-        .all(rootOf(task), limit) as number[],
+        .all(rootOf(task)?.root, limit) as number[],
     rootOf,
     tree(task) {
-      const root = rootOf(task)
+      const root = rootOf(task)?.root ?? task
       const size = store
         .prepare(
           `with recursive down(id) as (select ? union all select task.id from task join down on task.parent = down.id)

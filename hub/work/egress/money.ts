@@ -17,7 +17,7 @@ import type { Upstream } from '../../protocol/egress/upstreams.ts'
 import type { BudgetRaiseRequest, BudgetSettleRequest } from '../../protocol/operations.ts'
 import type { SessionRow, TaskRows } from '../dispatch/rows.ts'
 import { createAccounts, type Payer } from './money/accounts.ts'
-import { createBudget, type MeteredCall } from './money/budget.ts'
+import { createBudget, type MeteredCall, type Verdict } from './money/budget.ts'
 import { createCorrections } from './money/corrections.ts'
 import { createDays } from './money/days.ts'
 import { limitsOf } from './money/limits.ts'
@@ -80,7 +80,7 @@ export function createMoney(
     const rows = policy.active().data?.agents ?? {}
     return Object.hasOwn(rows, agent) ? rows[agent]?.budget : undefined
   }
-  const agentOf = (task: string): string | null => tasks.task(task)?.agent ?? null
+  const agentOf = (root: string): string | null => tasks.rootOf(root)?.rootAgent ?? null
   const meters = createMoneyMeters()
   const budget = createBudget({
     ...{ settings, reservations, accounts, prices, days, random, rowOf, agentOf },
@@ -112,15 +112,16 @@ export function createMoney(
 
   /** Root of the tree, and its agent. Throws `unknown_task`. */
   function rootOf(id: string): { root: string; rootAgent: string | null } {
-    if (tasks.task(id) === undefined) throw new HubError('unknown_task', `no task has the id ${id}`)
-    const root = tasks.rootOf(id)
-    return { root, rootAgent: tasks.task(root)?.agent ?? null }
+    const found = tasks.rootOf(id)
+    if (found === undefined) throw new HubError('unknown_task', `no task has the id ${id}`)
+    return found
   }
 
   const today = () => days.now(() => accounts.list('day', '', 1)[0]?.key)
 
   const showing = createShowing({
-    ...{ settings, accounts, reservations, quota, waiting: turns.waiting, rowOf, agentOf, rootOf, today },
+    ...{ settings, accounts, reservations, quota, waiting: turns.waiting, rowOf, rootOf, today },
+    agentOf: (task) => tasks.task(task)?.agent ?? null,
     ...{ declared: () => options.upstreams.map(({ name }) => name), sessions: tasks.sessionsBrief, nowMs: days.nowMs },
   })
 
@@ -128,7 +129,7 @@ export function createMoney(
     ...{ quota, createUsageReader, meters, show: showing.show, costOf: showing.costOf },
     ...{ judge: budget.judge, reserve: budget.reserve },
     /** As `Turns.atTurn`; a call that is refused for want of money is told of. */
-    async atTurn<Result>(call: MeteredCall, take: () => Result, signal: AbortSignal): Promise<Result> {
+    async atTurn<Result>(call: MeteredCall, take: (verdict?: Verdict) => Result, signal: AbortSignal): Promise<Result> {
       try {
         return await turns.atTurn(call, take, signal)
       } catch (thrown) {

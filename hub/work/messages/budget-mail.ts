@@ -12,13 +12,13 @@ export const BUDGET_MAILS_MAX = 16
 export function createBudgetMail(parts: {
   clock: Clock
   random: Random
-  tasks: Pick<Tasks, 'sessionsOpen' | 'tree'>
+  tasks: Pick<Tasks, 'sessionsOpen' | 'rootOf'>
   mailboxes: Pick<Mailboxes, 'isOpen' | 'put'>
 }) {
   const { clock, random, tasks, mailboxes } = parts
   return (root: string, body: BudgetLowBody): void => {
     for (const { id, task } of tasks.sessionsOpen()) {
-      if (!mailboxes.isOpen(id) || tasks.tree(task).root !== root) continue
+      if (!mailboxes.isOpen(id) || tasks.rootOf(task)?.root !== root) continue
       const sentAtMs = clock.wallMs()
       try {
         mailboxes.put(id, {

@@ -78,6 +78,8 @@ export function moveAccounts(
 }
 
 export interface Accounts {
+  /** How often any of them was written since the start: what was read before the last time is no longer so. */
+  moves(): number
   /** All zero if there is none. */
   get(scope: Scope, key: string): Account
   /** Within a transaction. */
@@ -169,7 +171,9 @@ export function createAccounts(
     const raw = rawOf(scope, key)
     return raw === undefined ? nothing(scope, key) : read(raw)
   }
+  let moves = 0
   function write({ scope, key, task }: AccountRef, account: Account, atMs: number): Account {
+    moves += 1
     const values: Readonly<Record<string, unknown>> = { ...account, scope, key, task, atMs }
     const raw = Object.fromEntries(columns.map((column) => [column, values[fieldOf(column)]]))
     save.run(...Object.values(raw), checkOf(raw))
@@ -177,6 +181,7 @@ export function createAccounts(
   }
 
   return {
+    moves: () => moves,
     get,
     add(ref, change, atMs) {
       const raw = rawOf(ref.scope, ref.key)

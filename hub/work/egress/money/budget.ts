@@ -56,8 +56,19 @@ export interface Reservation {
   model: string
 }
 
+/** What a call takes, and the accounts that it fits below; true until any account moves. */
+interface Fit {
+  kind: 'fits'
+  call: MeteredCall
+  price: Price | undefined
+  bound: Bound
+  atMs: number
+  day: string
+  moves: number
+}
+
 export type Verdict =
-  | { kind: 'fits' }
+  | Fit
   /** It fits without the reserves of others. `lacking`: accounts that they stand in. */
   | { kind: 'wait'; lacking: readonly string[]; why: string }
   /** Only the bound of its input exceeds a limit: the provider's counting endpoint can say better (`counted`). */
@@ -86,9 +97,10 @@ export interface Budget {
   judge(call: MeteredCall): Verdict
   /**
    * The effect of `egress.request` for a metered call. Throws `model_unknown`, `budget_exceeded` or `budget_busy`. With
-   * the fact `needsCount` a count of the input would help.
+   * the fact `needsCount` a count of the input would help. `verdict`: of this call in the same step. One of another call, or from before
+   * an account moved, counts for nothing: the call is judged anew (B2).
    */
-  reserve(grant: Grant, call: MeteredCall): Reservation
+  reserve(grant: Grant, call: MeteredCall, verdict?: Verdict): Reservation
   /** The effect of `egress.settle`. The second time it answers what the first did. Undefined for an id that nobody knows. */
   settle(grant: Grant, id: string, ending: Ending): Settled | undefined
   /** The effect of `egress.settle` after a call was refused for want of money: which limits are told as used up now, once each. */
@@ -128,11 +140,15 @@ type Held = Standing & { ref: AccountRef | undefined }
 export function createBudget(parts: BudgetParts): Budget {
   const { settings, reservations, accounts, prices, days, random, rowOf, agentOf, onSettled } = parts
 
-  const today = (): string => days.now(() => accounts.list('day', '', 1)[0]?.key)
+  const now = () => ({ atMs: days.nowMs(), day: days.now(() => accounts.list('day', '', 1)[0]?.key) })
 
   /** Every account that has limits for this call. `isOfTree`: of the tree its own limit, which the row of a descendant does not lower. */
-  function standingsOf(call: Pick<MeteredCall, keyof Payer | 'rootAgent'>, isOfTree = false): Held[] {
-    const [day, slot] = [today(), slotOf(days.nowMs())]
+  function standingsOf(
+    call: Pick<MeteredCall, keyof Payer | 'rootAgent'>,
+    isOfTree = false,
+    { atMs, day }: Pick<Fit, 'atMs' | 'day'> = now(),
+  ): Held[] {
+    const slot = slotOf(atMs)
     const refs = refsOf(call, day, slot)
     const rows = { own: rowOf(call.agent), root: call.rootAgent === null ? undefined : rowOf(call.rootAgent) }
     const limits = (scope: Limited, raised = 0): Limits =>
@@ -177,9 +193,11 @@ export function createBudget(parts: BudgetParts): Budget {
   function judge(call: MeteredCall): Verdict {
     try {
       const price = priceOf(call)
-      const standings = standingsOf(call)
-      const found = judgeNeed(bound(call, price).need, standings, call.free)
-      if (found.kind === 'fits') return found
+      const at = now()
+      const standings = standingsOf(call, false, at)
+      const most = bound(call, price)
+      const found = judgeNeed(most.need, standings, call.free)
+      if (found.kind === 'fits') return { ...found, call, price, bound: most, ...at, moves: accounts.moves() }
       if (found.kind === 'wait')
         return { ...found, why: 'what is left of a budget is reserved by calls that are under way' }
       const mayHelp = call.counted === undefined && canCount(call.shape)
@@ -195,14 +213,16 @@ export function createBudget(parts: BudgetParts): Budget {
     }
   }
 
-  function reserve(grant: Grant, call: MeteredCall): Reservation {
+  const isOfNow = (verdict: Verdict | undefined, call: MeteredCall): verdict is Fit =>
+    verdict?.kind === 'fits' && verdict.call === call && verdict.moves === accounts.moves()
+
+  function reserve(grant: Grant, call: MeteredCall, given?: Verdict): Reservation {
     assertGrant(grant, 'egress.request', 'egress.settle')
-    const verdict = judge(call)
+    const verdict = isOfNow(given, call) ? given : judge(call)
     if (verdict.kind === 'wait') throw new HubError('budget_busy', verdict.why)
     if (verdict.kind !== 'fits') throw verdict.error
-    const price = priceOf(call)
-    const { cap, need, surcharges, uses } = bound(call, price)
-    const [atMs, day] = [days.nowMs(), today()]
+    const { price, atMs, day } = verdict
+    const { cap, need, surcharges, uses } = verdict.bound
     const slot = slotOf(atMs)
     const id = newUuid(random, atMs)
     const { session, attempt, task, root, agent, upstream, shape, choices, inputBytes } = call

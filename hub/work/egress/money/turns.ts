@@ -9,14 +9,15 @@
  */
 import type { Clock } from '../../../base/clock.ts'
 import { HubError } from '../../../base/errors.ts'
-import type { Budget, MeteredCall } from './budget.ts'
+import type { Budget, MeteredCall, Verdict } from './budget.ts'
 
 export interface Turns {
   /**
    * Runs `take` (the admission of the call) at its turn: at once if nothing stands in the way, or if waiting would not help. Rejects with
-   * what `take` throws, with `budget_busy` after two minutes, and with `cancelled` when the signal aborts.
+   * what `take` throws, with `budget_busy` after two minutes, and with `cancelled` when the signal aborts. `take` gets what was judged in the
+   * same step, for `Budget.reserve`; nothing after two minutes.
    */
-  atTurn<Result>(call: MeteredCall, take: () => Result, signal: AbortSignal): Promise<Result>
+  atTurn<Result>(call: MeteredCall, take: (verdict?: Verdict) => Result, signal: AbortSignal): Promise<Result>
   /** Something that was reserved is free again. To be called once that is committed. */
   look(): void
   waiting(): number
@@ -31,7 +32,7 @@ interface Waiting {
   lacking: readonly string[]
   /** Everything that it has lacked since it came. */
   lacked: Set<string>
-  go: () => void
+  go: (verdict?: Verdict) => void
 }
 
 export function createTurns(budget: Pick<Budget, 'judge' | 'touches'>, clock: Pick<Clock, 'after'>): Turns {
@@ -42,14 +43,14 @@ export function createTurns(budget: Pick<Budget, 'judge' | 'touches'>, clock: Pi
     const at = waiting === undefined ? queue.length : queue.indexOf(waiting)
     return new Set(queue.slice(0, at).flatMap(({ lacking }) => lacking))
   }
-  /** What the call has to wait for; empty if it may go. */
-  function standsInTheWay(call: MeteredCall, waiting?: Waiting): readonly string[] {
+  /** What the call has to wait for, which is nothing if it may go, and what was judged of it. */
+  function standsInTheWay(call: MeteredCall, waiting?: Waiting): { verdict: Verdict; lacking: readonly string[] } {
     const verdict = budget.judge(call)
-    if (verdict.kind === 'wait') return verdict.lacking
-    if (verdict.kind !== 'fits') return []
-    const before = lackedBefore(waiting)
-    if (before.size === 0) return []
-    return [...new Set([...budget.touches(call), ...(waiting?.lacked ?? [])])].filter((key) => before.has(key))
+    if (verdict.kind === 'wait') return { verdict, lacking: verdict.lacking }
+    const before = verdict.kind === 'fits' ? lackedBefore(waiting) : new Set<string>()
+    if (before.size === 0) return { verdict, lacking: [] }
+    const touched = new Set([...budget.touches(call), ...(waiting?.lacked ?? [])])
+    return { verdict, lacking: [...touched].filter((key) => before.has(key)) }
   }
 
   function lack(waiting: Waiting, lacking: readonly string[]): void {
@@ -60,8 +61,8 @@ export function createTurns(budget: Pick<Budget, 'judge' | 'touches'>, clock: Pi
   function look(): void {
     for (const waiting of [...queue]) {
       if (!queue.includes(waiting)) continue
-      const lacking = standsInTheWay(waiting.call, waiting)
-      if (lacking.length === 0) waiting.go()
+      const { verdict, lacking } = standsInTheWay(waiting.call, waiting)
+      if (lacking.length === 0) waiting.go(verdict)
       else lack(waiting, lacking)
     }
   }
@@ -69,7 +70,7 @@ export function createTurns(budget: Pick<Budget, 'judge' | 'touches'>, clock: Pi
   function wait<Result>(
     call: MeteredCall,
     lacking: readonly string[],
-    take: () => Result,
+    take: (verdict?: Verdict) => Result,
     signal: AbortSignal,
   ): Promise<Result> {
     const { promise, resolve, reject } = Promise.withResolvers<Result>()
@@ -79,10 +80,10 @@ export function createTurns(budget: Pick<Budget, 'judge' | 'touches'>, clock: Pi
       away.abort()
       queue = queue.filter((each) => each !== own)
     }
-    own.go = () => {
+    own.go = (verdict) => {
       leave()
       try {
-        resolve(take())
+        resolve(take(verdict))
       } catch (thrown) {
         reject(thrown as Error)
       }
@@ -105,8 +106,8 @@ export function createTurns(budget: Pick<Budget, 'judge' | 'touches'>, clock: Pi
 
   return {
     async atTurn(call, take, signal) {
-      const lacking = standsInTheWay(call)
-      if (lacking.length === 0 || queue.length >= WAITING_MAX) return take()
+      const { verdict, lacking } = standsInTheWay(call)
+      if (lacking.length === 0 || queue.length >= WAITING_MAX) return take(verdict)
       if (signal.aborted) throw new HubError('cancelled', 'the caller has left')
       return wait(call, lacking, take, signal)
     },

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { toHubError } from '../../../../../hub/base/errors.ts'
 import type { MeteredCall } from '../../../../../hub/work/egress/money/budget.ts'
-import { call, costs, createMoneyScene, OTHER, wide } from '../../../../support/money-scene.ts'
+import { call, code, costs, createMoneyScene, OTHER, wide } from '../../../../support/money-scene.ts'
 import { createSeededRandom } from '../../../../support/seeded-random.ts'
 
 const scene = createMoneyScene()
@@ -14,8 +14,8 @@ describe('E8: calls at once', () => {
     const made: string[] = []
     const refused: string[] = []
     const tries = Array.from({ length: 20 }, (_, at) =>
-      scene.money
-        .atTurn(call({ session: `s${at}` }), () => reserve({ session: `s${at}` }), new AbortController().signal)
+      scene
+        .atTurn({ session: `s${at}` })
         .then(({ id }) => made.push(id))
         .catch((thrown) => refused.push(toHubError(thrown).code)),
     )
@@ -36,12 +36,11 @@ describe('E8: calls at once', () => {
     const running: string[] = []
     let most = 0
     let refused = 0
-    const signal = new AbortController().signal
     const client = async (at: number) => {
       for (;;) {
         const own = { session: `s${at}` }
         try {
-          const { id } = await scene.money.atTurn(call(own), () => reserve(own), signal)
+          const { id } = await scene.atTurn(own)
           running.push(id)
         } catch (thrown) {
           expect(toHubError(thrown).code).toBe('budget_exceeded')
@@ -74,14 +73,11 @@ describe('E8: calls at once', () => {
     open(wide({ tree: { usd: '0.016 USD' } }))
     const [first, second] = [reserve(), reserve()]
     const order: string[] = []
-    const signal = new AbortController().signal
     const wait = (name: string, given: Partial<MeteredCall>) =>
-      scene.money
-        .atTurn(call(given), () => reserve(given), signal)
-        .then(
-          () => order.push(name),
-          (thrown) => order.push(`${name} ${toHubError(thrown).code}`),
-        )
+      scene.atTurn(given).then(
+        () => order.push(name),
+        (thrown) => order.push(`${name} ${toHubError(thrown).code}`),
+      )
     void wait('large', { askedOutput: 2000 })
     void wait('small', { askedOutput: 10 })
     // Another tree needs nothing of what these wait for.
@@ -101,18 +97,32 @@ describe('E8: calls at once', () => {
     expect(order).toEqual(['other', 'large', 'small budget_busy'])
     // Who leaves while it waits takes nothing, and holds up nobody.
     const leaving = new AbortController()
-    const left = scene.money.atTurn(call({ askedOutput: 10 }), () => reserve({ askedOutput: 10 }), leaving.signal)
+    const left = scene.atTurn({ askedOutput: 10 }, leaving.signal)
     leaving.abort()
     await expect(left).rejects.toMatchObject({ code: 'cancelled' })
     expect(scene.money.show({}).waiting).toBe(0)
+  })
+
+  test('what was judged counts for its own call alone, and until an account moves', () => {
+    open(wide({ tree: { usd: '0.008 USD' } }))
+    const [small, large] = [call({ askedOutput: 10 }), call({ askedOutput: 2000 })]
+    const verdict = scene.money.judge(small)
+    const take = (which: MeteredCall) =>
+      code(() => scene.by('egress.settle', (grant) => scene.money.reserve(grant, which, verdict)))
+    expect(take(large)).toBe('budget_exceeded')
+    const { id } = reserve()
+    // It would be 2580 beside the 7530 that another call holds by now.
+    expect(take(small)).toBe('budget_busy')
+    settle(id, costs(7000))
+    expect(take(small)).toBe('budget_exceeded')
+    expect(scopeOf('tree')).toMatchObject({ spentUsd: 7000, heldUsd: 0 })
   })
 
   test('a large call that waits for money of the day holds up nobody who fits, and those alone who wait for it too', async () => {
     open(wide({ day: { usd: '0.016 USD' } }))
     const [first, second] = [reserve(), reserve()]
     const order: string[] = []
-    const wait = (name: string, given: Partial<MeteredCall>) =>
-      scene.money.atTurn(call(given), () => reserve(given), new AbortController().signal).then(() => order.push(name))
+    const wait = (name: string, given: Partial<MeteredCall>) => scene.atTurn(given).then(() => order.push(name))
     const other = { task: OTHER, root: OTHER, agent: 'other', session: 's2', attempt: 'a2' }
     void wait('large', { askedOutput: 2000 })
     void wait('waits too', { ...other, askedOutput: 1000 })
