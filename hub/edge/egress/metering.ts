@@ -87,6 +87,6 @@ export function createMetering(parts: { money: Money; alerts: Pick<Alerts, 'rais
       return settled.text
     },
     keyRefusals: money.keyRefusals,
-    paused: (upstream) => money.quota.isPaused(upstream.name, secretName(upstream)),
+    paused: (upstream, looks) => money.quota[looks ? 'isPaused' : 'stillPaused'](upstream.name, secretName(upstream)),
   }
 }

@@ -154,17 +154,19 @@ export function createPipeline(parts: PipelineParts) {
   function requireReady({ session, upstream }: Way): void {
     const back = parts.heldBack()
     if (back !== undefined) throw back
-    requireStanding(session, upstream)
-    const paused = meter.paused(upstream)
-    if (paused !== undefined)
-      throw new HubError('upstream_exhausted', paused.text, { facts: { untilMs: paused.untilMs } })
+    requireStanding(session, upstream, true)
   }
 
-  function requireStanding(session: string, { name }: Upstream): void {
-    const why = standing.whyNot(session, name)
-    if (why === undefined) return
-    const facts = why.untilMs === undefined ? {} : { untilMs: why.untilMs }
-    throw new HubError('upstream_failed', why.why, { facts })
+  /** `looks`: once the time of a used-up quota is over, this call may be the one that looks. */
+  function requireStanding(session: string, upstream: Upstream, looks: boolean): void {
+    const why = standing.whyNot(session, upstream.name)
+    if (why !== undefined)
+      throw new HubError('upstream_failed', why.why, {
+        facts: why.untilMs === undefined ? {} : { untilMs: why.untilMs },
+      })
+    const paused = meter.paused(upstream, looks)
+    if (paused !== undefined)
+      throw new HubError('upstream_exhausted', paused.text, { facts: { untilMs: paused.untilMs } })
   }
 
   /** E15. Another request of the same line may be smaller, so this one is not remembered. */
@@ -271,9 +273,9 @@ export function createPipeline(parts: PipelineParts) {
     way.response.once('close', gone)
     way.ended.addEventListener('abort', gone, { once: true })
     const admit = (take: (grant: Grant) => Reserved) => {
-      // It may have waited for minutes, while others met an upstream that rests.
+      // It may have waited for minutes, while others met an upstream that rests or whose quota is used up.
       way.asked = false
-      requireStanding(way.session, way.upstream)
+      requireStanding(way.session, way.upstream, false)
       way.asked = true
       return gate.admit(way.call, (grant) => {
         const reserved = take(grant)

@@ -66,6 +66,6 @@ export interface Meter {
   settle(grant: Grant, upstream: Upstream, id: string, end: CallEnd): string
   /** How many refusals of a key stop a session, and those before this start. */
   keyRefusals: KeyRefusals
-  /** Until when this upstream's quota is used up, in words too, if it is. */
-  paused(upstream: Upstream): { untilMs: number; text: string } | undefined
+  /** Until when this upstream's quota is used up, in words too, if it is. `looks`: once the time is over, the first who asks is the one that looks. */
+  paused(upstream: Upstream, looks: boolean): { untilMs: number; text: string } | undefined
 }

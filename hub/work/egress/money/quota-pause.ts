@@ -33,6 +33,8 @@ export interface Refusal {
 export interface QuotaPauses {
   /** Undefined if the upstream may be called with this secret: also for the one call that looks. */
   isPaused(upstream: string, secret: string): Pause | undefined
+  /** The pause whose time is not over, for a call that was let through before it began. It makes nobody the one that looks. */
+  stillPaused(upstream: string, secret: string): Pause | undefined
   /** Within a transaction: judges an answer that is an error. `pass`, or the pause that begins. */
   judge(upstream: string, secret: string, refusal: Refusal): 'pass' | Pause
   /** Within a transaction: it was answered, so a pause that was looked at is over. */
@@ -76,6 +78,10 @@ export function createQuotaPauses(store: Store, nowMs: () => number): QuotaPause
       if (now < known.untilMs || now < (looking.get(key) ?? 0)) return pauseOf(known)
       looking.set(key, now + LOOKING_MS)
       return undefined
+    },
+    stillPaused(upstream, secret) {
+      const known = row(upstream, secret)
+      return known === undefined || nowMs() >= known.untilMs ? undefined : pauseOf(known)
     },
     judge(upstream, secret, refusal) {
       const now = nowMs()

@@ -287,6 +287,31 @@ describe('a key never comes back [E14]', () => {
     expect(reached).toBe(3)
   })
 
+  it('a call that waited for money goes nowhere once the quota is used up meanwhile, and takes no look away', async () => {
+    let isUsedUp = false
+    const looked: boolean[] = []
+    await start({
+      meter: {
+        async atTurn(_caller, _upstream, _metered, admit) {
+          isUsedUp = true
+          return admit(() => ({ id: 'r', cap: 9 }))
+        },
+        paused(_upstream, looks) {
+          looked.push(looks)
+          return isUsedUp ? { untilMs: 7_000_000, text: 'the quota of model is used up' } : undefined
+        },
+      },
+    })
+    let reached = 0
+    scene.serve((_request, response) => {
+      reached += 1
+      response.end('{}')
+    })
+    expect((await scene.ask(CHAT, chat())).text).toMatch(/the quota of model is used up/)
+    expect(scene.refusals.at(-1)).toMatchObject({ code: 'upstream_exhausted' })
+    expect([reached, looked]).toEqual([0, [true, false]])
+  })
+
   it('an answer in an encoding that nobody asked for is no answer [E11]', async () => {
     await start()
     scene.serve((_request, response) => response.writeHead(200, { 'content-encoding': 'gzip' }).end('bomb'))

@@ -70,7 +70,11 @@ async function scene(clock: FakeClock | undefined = undefined) {
       told.dialled.push(`${place.host}:${place.port}`)
       return connect(portOf(far), '127.0.0.1')
     },
-    upstreams: () => upstreamsShape.parse({ openai: { kind: 'openai', secret: 'k' } }),
+    upstreams: () =>
+      upstreamsShape.parse({
+        openai: { kind: 'openai', secret: 'k' },
+        npm: { kind: 'npm', url: 'https://registry.example.org', files: 'https://archives.example.org/npm' },
+      }),
     callerOf: () => ({ session: { agent: 'reader' }, principal: {}, proof: {} }) as never,
     heldBack: () => (told.isSafe ? new HubError('mode_safe', 'nothing goes outward') : undefined),
     onForeign: (_caller, host) => told.foreign.push(host),
@@ -233,6 +237,8 @@ describe('CONNECT [E6]', () => {
 
   it.each([
     ['api.openai.com:443', 'is the upstream openai'],
+    ['archives.example.org:443', 'is the upstream npm'],
+    ['registry.example.org:8443', 'is the upstream npm'],
     ['127.0.0.1:443', 'full name'],
     ['[::1]:443', 'full name'],
     ['localhost:443', 'full name'],
@@ -265,6 +271,37 @@ describe('CONNECT [E6]', () => {
     deny()
     for (const n of [1, 2, 3]) expect((await ask(`host${n}.example.org:443`)).status).toBe(403)
     expect(told.looked).toBe(0)
+  })
+
+  it('ends after two minutes without a byte, and after half an hour with them [E12]', async () => {
+    const clock = createFakeClock()
+    const { ask, told } = await scene(clock)
+    const opened = async () => {
+      const { socket } = await ask('files.example.org:443')
+      const line = tlsOver(socket, 'files.example.org')
+      const say = async () => {
+        const before = line.got().length
+        line.secured.write('x')
+        await eventually(() => line.got().length > before)
+      }
+      await say()
+      return say
+    }
+    await opened()
+    await clock.advance(119_000)
+    expect(told.ended).toEqual([])
+    await clock.advance(2000)
+    await eventually(() => told.ended.length === 1)
+    expect(told.ended[0]?.why).toBe('timed_out: nothing was carried for 120 s')
+    const say = await opened()
+    for (let n = 0; n < 17; n += 1) {
+      await clock.advance(100_000)
+      await say()
+    }
+    expect(told.ended).toHaveLength(1)
+    await clock.advance(101_000)
+    await eventually(() => told.ended.length === 2)
+    expect(told.ended[1]?.why).toBe('timed_out: it lasted 1800 s')
   })
 
   it('ends with its session [E13]', async () => {

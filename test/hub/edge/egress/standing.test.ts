@@ -23,3 +23,13 @@ it('a request that ends after its session leaves nothing behind [E20]', () => {
   expect(standing.whyNot('s', 'model')).toBeUndefined()
   expect(standing.refusedBefore('s', 'GET /')).toBeUndefined()
 })
+
+it('a session that left three answers in a row stays stopped, whatever still ends well; after two, one that ends well begins anew [E9]', () => {
+  const standing = createStanding(createFakeClock(), { most: () => 3, before: () => ({ inARow: 0, agoMs: 0 }) })
+  standing.begin('s')
+  expect([standing.left('s'), standing.left('s')]).toEqual([false, false])
+  standing.stayed('s')
+  expect([standing.left('s'), standing.left('s'), standing.left('s')]).toEqual([false, false, true])
+  standing.stayed('s')
+  expect(standing.whyNot('s', 'model')?.why).toMatch(/3 answers in a row were left/)
+})

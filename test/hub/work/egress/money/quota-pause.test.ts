@@ -103,3 +103,15 @@ test('where nobody says how long, looks come later and later, but each hour; a r
   const far = judge(429, { 'retry-after': '999999999' }, error({}), 'far')
   expect(far).toMatchObject({ untilMs: now + 32 * 24 * 60 * MINUTE })
 })
+
+test('a call that waited meets a pause that began meanwhile, and takes the look of nobody', () => {
+  expect(quota.stillPaused('up', 'key')).toBeUndefined()
+  judge(429, {}, error({ code: 'insufficient_quota' }))
+  expect([quota.stillPaused('up', 'key')?.why, quota.stillPaused('up', 'other')]).toEqual([
+    'insufficient_quota',
+    undefined,
+  ])
+  now += 10 * MINUTE
+  expect([quota.stillPaused('up', 'key'), quota.isPaused('up', 'key')]).toEqual([undefined, undefined])
+  expect(quota.isPaused('up', 'key')).toBeDefined()
+})
