@@ -25,6 +25,7 @@ export const DRIVERS = {
   'json-lines': { how: 'by lines on standard input and output', features: ['takesMessages'] },
   command: { how: 'as an ordinary program', features: [] },
   'stream-json': { how: 'as a coding CLI that prints one JSON event a line', features: ['reportsUsage'] },
+  stub: { how: 'not at all, and replays a script instead', features: [] },
 } as const satisfies Record<string, Driver>
 
 export type DriverName = keyof typeof DRIVERS

@@ -8,5 +8,6 @@ type Drive = (options: DriverOptions) => Promise<Ending>
 export const DRIVES: Readonly<Record<Exclude<DriverName, 'sdk'>, () => Promise<Drive>>> = {
   'json-lines': async () => (await import('./driver-json-lines.ts')).driveJsonLines,
   command: async () => (await import('./driver-command.ts')).driveCommand,
+  stub: async () => (await import('./driver-stub.ts')).driveStub,
   'stream-json': async () => (await import('./driver-stream-json.ts')).driveStreamJson,
 }

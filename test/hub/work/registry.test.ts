@@ -186,7 +186,7 @@ describe('a card', () => {
     ['shellException: true\n', 5, 1, 'shellException: there is no such key'],
     ['restart: 1\n', 5, 1, 'restart: there is no such key; did you mean restarts?'],
     ['ttl: 5m\n', 5, 1, 'ttl: there is no such key here; did you mean limits.ttl?'],
-    ['driver: command-line\n', 5, 9, 'driver: must be one of sdk, json-lines, command, stream-json'],
+    ['driver: command-line\n', 5, 9, 'driver: must be one of sdk, json-lines, command, stream-json, stub'],
     [
       'messages: { sends: { told: schemas/gone.json } }\n',
       5,
