@@ -139,7 +139,12 @@ export interface Mirror {
   ): Promise<GitAnswer>
 }
 
-const OURS = { GIT_CONFIG_NOSYSTEM: '1', GIT_CONFIG_GLOBAL: '/dev/null', GIT_ATTR_NOSYSTEM: '1' }
+/** A few bytes of a pack can say an object of any size, and git would ask for that much memory at once. */
+const MEMORY_AT_ONCE = '1g'
+const OURS = {
+  ...{ GIT_CONFIG_NOSYSTEM: '1', GIT_CONFIG_GLOBAL: '/dev/null', GIT_ATTR_NOSYSTEM: '1' },
+  GIT_ALLOC_LIMIT: MEMORY_AT_ONCE,
+}
 
 export async function openMirror({ objects, format }: Repository, folder: string): Promise<Mirror> {
   const git: Mirror['git'] = async (args, { codes = [0], input } = {}) => {

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { deflateSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { BUNDLE_NAME } from '../../../../../hub/protocol/task-spec.ts'
 import { commandHome } from '../../../../support/command-home.ts'
@@ -339,6 +340,7 @@ describe('hub branch', () => {
       ],
       /it holds other refs/,
     ],
+    ['becomes larger than memory', [(agent) => agent.commit({ a: '1' }), swollen], /attempting to allocate/],
     [
       'holds a file that only hostile repositories hold',
       [
@@ -380,4 +382,26 @@ function evilTree(agent: GitScene, blob: string): string {
   const file = join(mkdtempSync(join(tmpdir(), 'tree-')), 't')
   writeFileSync(file, entry)
   return agent.git('hash-object', '-w', '--literally', '-t', 'tree', file)
+}
+
+/** The bundle's head before a pack of two objects: 16 MiB of zeros, and a delta that copies them 80 times. */
+function swollen(bytes: Buffer): Buffer {
+  const number = (value: number, first: number, bits: number) => {
+    const out = [first | (value % 2 ** bits)]
+    for (let rest = Math.floor(value / 2 ** bits); rest > 0; rest = Math.floor(rest / 128)) {
+      out[out.length - 1] = (out.at(-1) ?? 0) | 0x80
+      out.push(rest % 128)
+    }
+    return Buffer.from(out)
+  }
+  const copied = 0xffffff
+  const zeros = Buffer.alloc(copied)
+  const copies = Buffer.concat(Array.from({ length: 80 }, () => Buffer.from([0xf0, 0xff, 0xff, 0xff])))
+  const delta = Buffer.concat([number(copied, 0, 7), number(80 * copied, 0, 7), copies])
+  const id = createHash('sha1').update(`blob ${copied}\0`).update(zeros).digest()
+  const head = Buffer.from('PACK\0\0\0\x02\0\0\0\x02', 'latin1')
+  const one = [number(copied, 0x30, 4), deflateSync(zeros)]
+  const pack = Buffer.concat([head, ...one, number(delta.length, 0x70, 4), id, deflateSync(delta)])
+  const end = createHash('sha1').update(pack).digest()
+  return Buffer.concat([bytes.subarray(0, bytes.indexOf('\n\n') + 2), pack, end])
 }
