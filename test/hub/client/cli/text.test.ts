@@ -102,6 +102,11 @@ describe('text for people', () => {
     expect(awayText(view, nowMs, true)).toContain('agents keep working until then')
   })
 
+  it('lines up as many rows as a branch has files (S4-9)', () => {
+    const rows = Array.from({ length: 150_000 }, () => ['a', 'b'])
+    expect(columns(['X', 'Y'], rows, plain).split('\n')).toHaveLength(150_001)
+  })
+
   it('lines columns up by characters, one line a row whatever a cell holds', () => {
     expect(
       columns(
