@@ -104,11 +104,15 @@ function readLock(file: string): Lock {
 const isSame = (one: readonly string[] | undefined, other: readonly string[]): boolean =>
   JSON.stringify(one) === JSON.stringify(other)
 
-/** Runs an installer; `why` makes one line of what it complains of. */
+/**
+ * Runs an installer; `why` makes one line of what it complains of. It speaks without colours whatever this process was told: `FORCE_COLOR` of a
+ * test or a terminal would stand between the words.
+ */
 function run(command: string, argv: readonly string[], cwd: string, why: (said: string) => string): string {
+  const { FORCE_COLOR: _, ...env } = process.env
   try {
     return execFileSync(command, argv, {
-      ...{ cwd, encoding: 'utf8', timeout: INSTALL_MS, maxBuffer: OUTPUT_BYTES_MAX },
+      ...{ cwd, env: { ...env, NO_COLOR: '1' }, encoding: 'utf8', timeout: INSTALL_MS, maxBuffer: OUTPUT_BYTES_MAX },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
   } catch (thrown) {
@@ -155,7 +159,9 @@ function withNpm(
     JSON.stringify({ name: 'image', version: '0.0.0', private: true, dependencies }),
   )
   const install = (word: 'ci' | 'install') => {
-    const still = ['--ignore-scripts', '--no-audit', '--no-fund', '--no-update-notifier', '--omit=dev']
+    // Below `npm run --silent` npm would not say what is wrong.
+    const loud = ['--loglevel=error', '--color=false']
+    const still = ['--ignore-scripts', '--no-audit', '--no-fund', '--no-update-notifier', '--omit=dev', ...loud]
     run(process.execPath, [join(npm, 'bin/npm-cli.js'), word, ...still], folder, npmWhy)
   }
   const known = before !== undefined && isSame(before.wanted, wanted) ? before : undefined
