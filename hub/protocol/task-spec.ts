@@ -13,6 +13,9 @@ export const BASE_REF = 'refs/heads/base'
 /** The branch on which a session works, and which comes back. */
 export const branchOf = (session: string): string => `hub/${session}`
 
+/** The session whose branch an artifact of this name holds; undefined for any other artifact. */
+export const sessionOfBundle = (name: string): string | undefined => /^(s[a-z2-7]{15})\.bundle$/.exec(name)?.[1]
+
 const repositoryShape = z.strictObject({
   base: z
     .string()

@@ -9,25 +9,29 @@ const BY_PATH: readonly { path: RegExp; what: string }[] = [
   },
   { path: /(^|\/)(\.husky\/|\.githooks\/|\.pre-commit-config\.yaml$|lefthook\.ya?ml$)/, what: 'runs when you commit' },
   {
-    path: /(^|\/)(gnumakefile|makefile|justfile|rakefile|taskfile\.ya?ml|cmakelists\.txt|[^/]*\.mk)$/,
+    path: /(^|\/)(gnumakefile|makefile|justfile|rakefile|taskfile\.ya?ml|cmakelists\.txt|meson\.build|[^/]*\.mk|[^/]*\.cmake)$/,
     what: 'runs when you build',
   },
   {
-    path: /(^|\/)(build\.rs|setup\.py|setup\.cfg|conftest\.py|pyproject\.toml|noxfile\.py|tox\.ini|gruntfile\.js|gulpfile\.js)$/,
+    path: /(^|\/)(build\.rs|setup\.py|setup\.cfg|conftest\.py|pyproject\.toml|noxfile\.py|tox\.ini|gruntfile\.js|gulpfile\.js|mix\.exs|pom\.xml|[^/]*\.gradle(\.kts)?|gradlew(\.bat)?|[^/]*\.gemspec|gemfile)$/,
     what: 'runs when you build or test',
   },
   {
     path: /(^|\/)(dockerfile[^/]*|containerfile|docker-compose[^/]*\.ya?ml|compose\.ya?ml)$/,
     what: 'runs when you build or start it',
   },
+  {
+    path: /(^|\/)(gradle\/wrapper\/|\.mvn\/|\.cargo\/config(\.toml)?$|\.bazelrc$|build(\.bazel)?$|workspace(\.bazel)?$|module\.bazel$|[^/]*\.bzl$|[^/]*\.nix$)/,
+    what: 'runs when you build or test',
+  },
   { path: /(^|\/)\.devcontainer(\/|\.json$)/, what: 'runs when an editor opens the folder' },
   { path: /(^|\/)(\.envrc|\.tool-versions|\.mise\.toml|mise\.toml)$/, what: 'runs when you enter the folder' },
   {
-    path: /(^|\/)(\.vscode|\.idea|\.zed|\.vim|\.exrc|\.nvimrc|\.dir-locals\.el)(\/|$)/,
-    what: 'is read by your editor',
+    path: /(^|\/)(\.vscode|\.idea|\.zed|\.vim|\.exrc|\.nvimrc|\.dir-locals\.el|\.gdbinit|\.lldbinit)(\/|$)/,
+    what: 'is read by your editor or debugger',
   },
   {
-    path: /(^|\/)(\.claude|\.codex|\.gemini|\.cursor|\.opencode)(\/|$)|(^|\/)(\.mcp\.json|\.cursorrules|agents\.md|claude\.md|gemini\.md)$/,
+    path: /(^|\/)(\.claude|\.codex|\.gemini|\.cursor|\.opencode|\.windsurf|\.roo|\.clinerules|\.aider[^/]*)(\/|$)|(^|\/)(\.mcp\.json|\.cursorrules|copilot-instructions\.md|agents\.md|claude\.md|gemini\.md)$/,
     what: 'is obeyed by your own agents',
   },
   {
@@ -37,6 +41,8 @@ const BY_PATH: readonly { path: RegExp; what: string }[] = [
   { path: /(^|\/)(\.gitattributes|\.gitmodules|\.lfsconfig)$/, what: 'changes what git itself does' },
 ]
 const PACKAGE = /(^|\/)package\.json$/
+/** Other lists of an installer. Lock files are not here: they change with every update, and nobody reads them. */
+const FETCHES = /(^|\/)(requirements[^/]*\.txt|composer\.json|go\.mod|cargo\.toml)$/
 
 export interface Change {
   path: string
@@ -64,23 +70,29 @@ export async function riskyOf(
     const row = BY_PATH.find((each) => each.path.test(lower))
     if (row !== undefined) found.push({ path, what: row.what })
     else if (PACKAGE.test(lower)) {
-      const [before, after] = [scriptsOf(await read('base', path)), scriptsOf(await read('branch', path))]
-      if (before !== after) found.push({ path, what: 'its scripts run when you install, build or test' })
-    }
+      const [before, after] = [partsOf(await read('base', path)), partsOf(await read('branch', path))]
+      if (before.runs !== after.runs) found.push({ path, what: 'its scripts run when you install, build or test' })
+      else if (before.fetches !== after.fetches) found.push({ path, what: 'names what your installer fetches' })
+    } else if (FETCHES.test(lower)) found.push({ path, what: 'names what your installer fetches' })
     if (mode === '120000' && leadsOut(path, (await read('branch', path)) ?? '/'))
       found.push({ path, what: 'is a link that leads out of the repository' })
   }
   return found
 }
 
-/** What a `package.json` runs, as text that can be compared; the whole file where it cannot be read. */
-function scriptsOf(text: string | undefined): string {
-  if (text === undefined) return ''
+/** What a `package.json` runs and what it fetches, each as text that can be compared; the whole file where it cannot be read. */
+function partsOf(text: string | undefined): { runs: string; fetches: string } {
+  if (text === undefined)
+    return { runs: JSON.stringify([{}, null, null]), fetches: JSON.stringify([null, null, null, null, null]) }
   try {
-    const { scripts = {}, workspaces = null, bin = null } = JSON.parse(text) as Record<string, unknown>
-    return JSON.stringify([scripts, workspaces, bin])
+    const { scripts, workspaces, bin, ...rest } = JSON.parse(text) as Record<string, unknown>
+    const { dependencies, devDependencies, optionalDependencies, peerDependencies, overrides } = rest
+    return {
+      runs: JSON.stringify([scripts ?? {}, workspaces ?? null, bin ?? null]),
+      fetches: JSON.stringify([dependencies, devDependencies, optionalDependencies, peerDependencies, overrides]),
+    }
   } catch {
-    return text
+    return { runs: text, fetches: text }
   }
 }
 

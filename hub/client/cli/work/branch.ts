@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { open } from 'node:fs/promises'
 import path from 'node:path'
+import { sessionOfBundle } from '../../../protocol/task-spec.ts'
 import { EXIT, Problem, usage } from '../../problem.ts'
 import {
   commitOf,
@@ -27,8 +28,6 @@ interface Opened {
   returned: Returned
 }
 
-const BUNDLE = /^(s[a-z2-7]{15})\.bundle$/
-
 /** The task's newest branch, judged in a mirror. @throws Problem if it has none, or if it is refused */
 async function withBranch(
   context: Context,
@@ -41,7 +40,7 @@ async function withBranch(
   const wanted = view.spec?.repository
   if (wanted === undefined) throw usage(`task ${shortId(view.id)} works on no repository`, 'submit one with --repo DIR')
   const bundles = view.artifacts.flatMap((each) => {
-    const session = BUNDLE.exec(each.name)?.[1]
+    const session = sessionOfBundle(each.name)
     return session === undefined ? [] : [{ ...each, session, nth: attempts.findIndex((at) => at.session === session) }]
   })
   const newest = bundles.sort((one, other) => one.nth - other.nth).at(-1)

@@ -3,11 +3,13 @@ import { randomUUID } from 'node:crypto'
 import path from 'node:path'
 import type { DataClass } from '../../../protocol/data-class.ts'
 import { nameShape } from '../../../protocol/ids.ts'
+import { sessionOfBundle } from '../../../protocol/task-spec.ts'
 import type { TaskView } from '../../answers.ts'
 import { EXIT, usage } from '../../problem.ts'
 import { unpackArtifacts } from '../../unpack.ts'
 import { requireAgent } from '../agents/names.ts'
 import { type Context, given, type Run, spanOption, typed, wholeOption } from '../context.ts'
+import { shortId } from '../ids.ts'
 import { createProgress } from '../progress.ts'
 import { clean } from '../text.ts'
 import { sendInput, showInput } from './input.ts'
@@ -95,5 +97,9 @@ export const submit: Run = async (context, [agent], options) => {
   process.removeListener('SIGINT', leave)
   const isWhole = out === undefined || (await writeOut(context, ended, out))
   const code = await showOutcome(context, ended)
+  if (wish !== undefined && ended.artifacts.some(({ name }) => sessionOfBundle(name) !== undefined))
+    terminal.note(
+      `its branch: \`hub branch log ${shortId(ended.id)}\`, then \`hub branch checkout\` or \`hub branch apply\``,
+    )
   return code === EXIT.done && !isWhole ? EXIT.refused : code
 }
