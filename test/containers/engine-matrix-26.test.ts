@@ -38,6 +38,8 @@ async function runSomething(socket: string): Promise<string> {
     await post(socket, '/containers/create', { Image: 'hub/echo', Cmd, HostConfig: { NetworkMode: 'none' } }),
   ) as { Id: string }
   await post(socket, `/containers/${Id}/start`)
+  // The engine answers before its `runc init` has become the process.
+  for (let at = 0; processesOf(mark).length === 0 && at < 1200; at += 1) await sleep(100)
   return mark
 }
 function post(socketPath: string, path: string, body?: object): Promise<string> {
