@@ -7,8 +7,9 @@ import { deflateSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { BUNDLE_NAME } from '../../../../../hub/protocol/task-spec.ts'
 import { commandHome } from '../../../../support/command-home.ts'
-import { refusal, SESSION_ID, TASK_ID, taskView } from '../../../../support/fake-hub.ts'
+import { SESSION_ID, TASK_ID, taskView } from '../../../../support/fake-hub.ts'
 import { type GitScene, gitScene } from '../../../../support/git-scene.ts'
+import { keepArtifacts } from '../../../../support/kept-artifacts.ts'
 
 const sha256 = (data: Buffer): string => createHash('sha256').update(data).digest('hex')
 const BRANCH = `hub/${SESSION_ID}`
@@ -16,17 +17,7 @@ const BRANCH = `hub/${SESSION_ID}`
 let store: Map<string, Buffer>
 let scene: GitScene
 const at = commandHome(() => {
-  store = new Map()
-  for (const route of ['GET /v1/artifacts/:sha256', 'HEAD /v1/artifacts/:sha256'])
-    at.hub.on(route, (asked) => {
-      const bytes = store.get(asked.path.split('/')[3] ?? '')
-      return bytes === undefined ? refusal('unknown_artifact', 'not here') : { bytes }
-    })
-  at.hub.on('PUT /v1/artifacts/:sha256', (asked) => {
-    const name = asked.path.split('/')[3] ?? ''
-    store.set(name, asked.bytes)
-    return { body: { sha256: name, size: asked.bytes.length, name: asked.query.get('name') } }
-  })
+  store = keepArtifacts(at)
   at.hub.on('POST /v1/tasks', () => ({ body: { task: taskView() } }))
   at.hub.on('GET /v1/agents', () => ({ body: { agents: [], problems: [] } }))
 })

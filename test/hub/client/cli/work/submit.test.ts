@@ -7,6 +7,7 @@ import { beforeEach, describe, expect, it } from 'vitest'
 import { parseParams } from '../../../../../hub/client/cli/work/submit.ts'
 import { commandHome } from '../../../../support/command-home.ts'
 import { eventFeed, refusal, TASK_ID, taskView } from '../../../../support/fake-hub.ts'
+import { keepArtifacts } from '../../../../support/kept-artifacts.ts'
 
 const CLI = fileURLToPath(new URL('../../../../../hub/client/cli.ts', import.meta.url))
 const sha256 = (data: string | Buffer): string => createHash('sha256').update(data).digest('hex')
@@ -15,18 +16,7 @@ const sha256 = (data: string | Buffer): string => createHash('sha256').update(da
 let store: Map<string, Buffer>
 
 const at = commandHome(() => {
-  store = new Map()
-  for (const route of ['GET /v1/artifacts/:sha256', 'HEAD /v1/artifacts/:sha256'])
-    at.hub.on(route, (asked) => {
-      const bytes = store.get(asked.path.split('/')[3] ?? '')
-      return bytes === undefined ? refusal('unknown_artifact', 'not here') : { bytes }
-    })
-  at.hub.on('PUT /v1/artifacts/:sha256', (asked) => {
-    const name = asked.path.split('/')[3] ?? ''
-    if (sha256(asked.bytes) !== name) return refusal('schema_invalid', 'digest')
-    store.set(name, asked.bytes)
-    return { body: { sha256: name, size: asked.bytes.length, name: asked.query.get('name') } }
-  })
+  store = keepArtifacts(at)
   at.hub.on('POST /v1/tasks', () => ({ body: { task: taskView() } }))
 })
 
