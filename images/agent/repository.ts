@@ -8,7 +8,7 @@
  * 4. Only commits after the base come back: in `out/SESSION.bundle`, and for people in `out/SESSION.patch`.
  */
 import { execFile } from 'node:child_process'
-import { rm, stat } from 'node:fs/promises'
+import { rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { HubAgent } from '../../hub/client/agent.ts'
 import type { Repository } from '../../hub/protocol/task-spec.ts'
@@ -17,11 +17,17 @@ import type { Repository } from '../../hub/protocol/task-spec.ts'
 const BASE = 'refs/heads/base'
 const branchOf = (session: string) => `hub/${session}`
 
+/** How many commits there are, and a sentence about what is lost. */
+interface Saved {
+  commits?: number
+  lost?: string
+}
+
 export interface RepositoryWork {
   /** Where the program begins: the root of the clone. */
   readonly folder: string
-  /** Writes what was changed so far to `out`. Answers how many commits there are, and a sentence about what is lost. */
-  save(): Promise<{ commits?: number; lost?: string }>
+  /** Writes what was changed so far to `out`, one save after the other. Nothing that the agent sees of its repository changes. Never throws. */
+  save(): Promise<Saved>
 }
 
 const GIT_MS_MAX = 300_000
@@ -118,31 +124,44 @@ export async function openRepository(
     return { tip: await git(folder, ['commit-tree', '-p', head, '-m', text, tree]), ...taken }
   }
 
+  async function saveNow(): Promise<Saved> {
+    const out = join(workspace, 'out')
+    try {
+      if ((await stat(join(folder, '.git')).catch(() => undefined)) === undefined)
+        return { lost: 'the branch is lost: the agent removed /workspace/repo/.git' }
+      const { tip, lost } = await tipOf()
+      const ref = `refs/heads/${branch}`
+      const isAfter = await git(folder, ['merge-base', '--is-ancestor', base, tip]).then(
+        () => true,
+        () => false,
+      )
+      if (!isAfter) return { lost: `the branch is lost: what the agent left does not stand on the commit ${base}` }
+      const commits = Number(await git(folder, ['rev-list', '--count', `${base}..${tip}`]))
+      if (commits === 0) return lost === undefined ? { commits } : { lost }
+      // Where HEAD stands counts, whatever the agent called its branch. The branch of that name is made in a repository beside its own: the
+      // agent may be at work, and its own refs must not move under it.
+      const beside = join(folder, '.git', 'hub-beside')
+      await rm(beside, { recursive: true, force: true })
+      await git(workspace, ['init', '--quiet', '--bare', '--template=', ...format, beside])
+      await writeFile(join(beside, 'objects', 'info', 'alternates'), `${join(folder, '.git', 'objects')}\n`)
+      await git(beside, ['update-ref', ref, tip])
+      const files = { bundle: join(out, `${joined.session}.bundle`), patch: join(out, `${joined.session}.patch`) }
+      await git(beside, ['bundle', 'create', '--quiet', files.bundle, ref, `^${base}`])
+      await git(folder, ['diff', '--no-ext-diff', '--no-textconv', '--binary', `--output=${files.patch}`, base, tip])
+      return lost === undefined ? { commits } : { commits, lost }
+    } catch (thrown) {
+      return { lost: `the branch is lost: ${(thrown as Error).message}` }
+    }
+  }
+
+  // The index of a save and its bundle are the same files each time.
+  let last: Promise<unknown> = Promise.resolve()
   return {
     folder,
-    async save() {
-      const out = join(workspace, 'out')
-      try {
-        if ((await stat(join(folder, '.git')).catch(() => undefined)) === undefined)
-          return { lost: 'the branch is lost: the agent removed /workspace/repo/.git' }
-        const { tip, lost } = await tipOf()
-        const ref = `refs/heads/${branch}`
-        const isAfter = await git(folder, ['merge-base', '--is-ancestor', base, tip]).then(
-          () => true,
-          () => false,
-        )
-        if (!isAfter) return { lost: `the branch is lost: what the agent left does not stand on the commit ${base}` }
-        const commits = Number(await git(folder, ['rev-list', '--count', `${base}..${tip}`]))
-        if (commits === 0) return lost === undefined ? { commits } : { lost }
-        // A branch of its own name beside the agent's: where HEAD stands counts, whatever the agent called its branch.
-        await git(folder, ['update-ref', ref, tip])
-        const files = { bundle: join(out, `${joined.session}.bundle`), patch: join(out, `${joined.session}.patch`) }
-        await git(folder, ['bundle', 'create', '--quiet', files.bundle, ref, `^${base}`])
-        await git(folder, ['diff', '--no-ext-diff', '--no-textconv', '--binary', `--output=${files.patch}`, base, tip])
-        return lost === undefined ? { commits } : { commits, lost }
-      } catch (thrown) {
-        return { lost: `the branch is lost: ${(thrown as Error).message}` }
-      }
+    save() {
+      const saving = last.then(saveNow)
+      last = saving
+      return saving
     },
   }
 }

@@ -1,10 +1,12 @@
 /** A repository in, a branch out: the shim with the real git, against the stand-in of the entrance (S4-9). */
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import type { JoinAnswer } from '../../hub/client/agent/contract.ts'
 import { bundleRepository } from '../../hub/client/repository/bundle.ts'
 import { BUNDLE_NAME } from '../../hub/protocol/task-spec.ts'
+import { openRepository } from '../../images/agent/repository.ts'
 import { type GitScene, gitScene } from '../support/git-scene.ts'
 import { createShimBench } from '../support/shim-process.ts'
 
@@ -161,5 +163,26 @@ describe('a repository', () => {
       { PATH: '/nonexistent' },
     )
     expect((await ran.session.result).error).toContain('has no git: write `tools: [git]`')
+  })
+
+  test('is saved while the agent is at work, twice at once, and nothing that the agent sees of it changes', async () => {
+    const workspace = mkdtempSync(join(tmpdir(), 'at-work-'))
+    mkdirSync(join(workspace, 'out'))
+    const bundle = join(workspace, BUNDLE_NAME)
+    const { base } = await bundleRepository(scene.dir, 'HEAD', join(workspace, 'mirror'), bundle)
+    const joined = { session: 'saaaaaaaaaaaaaaa', agent: 'coder' } as JoinAnswer
+    const place = { bundle, workspace, home: workspace }
+    const { folder, save } = await openRepository({ joined }, { base, from: 'HEAD', change: true }, place)
+    writeFileSync(join(folder, 'read.me'), 'half done\n')
+    writeFileSync(join(folder, 'new.txt'), 'new\n')
+    const seen = () =>
+      [['status', '--porcelain'], ['show-ref'], ['symbolic-ref', 'HEAD'], ['rev-parse', 'HEAD']].map((args) =>
+        scene.git('-C', folder, ...args),
+      )
+    const before = seen()
+    expect(await Promise.all([save(), save()])).toEqual([{ commits: 1 }, { commits: 1 }])
+    expect(seen()).toEqual(before)
+    scene.git('fetch', '--quiet', join(workspace, 'out', `${joined.session}.bundle`), `hub/${joined.session}:kept`)
+    expect(scene.git('show', 'kept:read.me')).toBe('half done')
   })
 })
