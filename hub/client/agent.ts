@@ -24,6 +24,7 @@ import type { BudgetLowBody } from '../protocol/budget.ts'
 import type { DataClass } from '../protocol/data-class.ts'
 import type { FolderRef, MessageKind } from '../protocol/envelope.ts'
 import { STOP_GRACE_MS } from '../protocol/stop-grace.ts'
+import type { StopReason } from '../protocol/stop-reasons.ts'
 import { type AgreeOptions, type AnswerOptions, createAnswers } from './agent/answers.ts'
 import { type Artifacts, createArtifacts, createFolder, type Folder } from './agent/artifacts.ts'
 import { type BudgetLowHandler, createBudgetWarnings } from './agent/budget-warnings.ts'
@@ -125,6 +126,8 @@ export interface HubAgent {
   log(text: string, level?: 'debug' | 'info' | 'warn' | 'error'): Promise<void>
   /** The value to report if the task is stopped before its handler returns. */
   partial(value: unknown): void
+  /** Why the model of this program stopped, for the result: `hub.stopReason('max_tokens')`. Of a task that is stopped it is `cancelled`. */
+  stopReason(reason: StopReason): void
   /** Runs the task and posts its result; for the shim, or for a program started by itself, after its handlers are registered. */
   run(options?: RunOptions): Promise<{ outcome: 'succeeded' | 'failed' }>
   /** Closes the connection to the hub. `run` does this itself. */
@@ -323,6 +326,7 @@ function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { ter
     },
     log,
     partial: run.partial,
+    stopReason: run.stopReason,
     async run(options) {
       inbox.start()
       inbox.release()

@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import { type DataClass, dataClassShape } from './data-class.ts'
 import { nameShape, sessionIdShape, sha256Shape, traceparentShape, typeShape, uuidShape } from './ids.ts'
+import { STOP_REASONS } from './stop-reasons.ts'
 
 export const MESSAGE_KINDS = [
   'request',
@@ -88,6 +89,8 @@ export const resultBodyShape = z.strictObject({
   error: z.string().max(4096).optional(),
   /** Of a failure that the shim found: what kind it is. */
   code: z.enum(RESULT_FAULTS).optional(),
+  /** Why its model stopped, where the program tells it (S4-20). */
+  stopReason: z.enum(STOP_REASONS).optional(),
   /** Of a failure: the program was told to stop before it was done, by the hub, the engine or a person. It did not fail by itself. */
   stopped: z.literal(true).optional(),
 })

@@ -2,6 +2,7 @@
 import { createMachine } from '../base/machine.ts'
 import type { ResultFault } from './envelope.ts'
 import type { Relaxation } from './relax.ts'
+import type { StopReason } from './stop-reasons.ts'
 
 export type TaskState = 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled' | 'timed_out'
 export type AttemptState = 'assigned' | 'starting' | 'running' | 'settled' | 'lost' | 'stopped'
@@ -80,6 +81,8 @@ export interface TaskOutcome {
   outcome: 'succeeded' | 'failed'
   value?: unknown
   error?: string
+  /** Why its model stopped, where its program told it. */
+  stopReason?: StopReason
   /** What kind of failure, where the shim found one. */
   code?: ResultFault
 }

@@ -9,6 +9,7 @@ import { dataClassShape } from './data-class.ts'
 import { driverShape } from './drivers.ts'
 import { nameShape, sessionIdShape, sha256Shape, uuidShape } from './ids.ts'
 import { RELAXATIONS } from './relax.ts'
+import { STOP_REASONS } from './stop-reasons.ts'
 import { taskSpecShape } from './task-spec.ts'
 
 export const instant = z.int().describe('milliseconds since 1970')
@@ -59,6 +60,7 @@ export const taskShape = z.strictObject({
       outcome: z.enum(['succeeded', 'failed']),
       value: z.unknown().optional(),
       error: z.string().optional(),
+      stopReason: z.enum(STOP_REASONS).optional().describe('why its model stopped, where its program told it'),
     }),
   ).describe('what the agent handed in'),
   error: kept(z.strictObject({ code: z.string(), detail: z.string() })).describe('why the hub ended it'),

@@ -15,6 +15,7 @@ import { approvalOf } from '../../hub/client/agent/answers.ts'
 import type { Delegation, HubAgent, Message } from '../../hub/client/agent.ts'
 import type { DataClass } from '../../hub/protocol/data-class.ts'
 import type { MessageKind, ResultFault } from '../../hub/protocol/envelope.ts'
+import { STOP_REASONS, stopReasonOf } from '../../hub/protocol/stop-reasons.ts'
 import type { Line } from './lines.ts'
 import { type Id, readVerb, type Verb, type VerbName } from './verbs.ts'
 
@@ -127,10 +128,15 @@ export function createConversation(options: ConversationOptions): Conversation {
     openRequests.delete(correlationId)
   }
 
-  function finish({ outcome = 'succeeded', value, error }: Verb['fields']): void {
+  function finish({ outcome = 'succeeded', value, error, stopReason }: Verb['fields']): void {
     if (result !== undefined) throw new HubError('already_resolved', 'a result was given already; the first one counts')
     if (outcome !== 'succeeded' && outcome !== 'failed') {
       throw new HubError('schema_invalid', 'outcome: succeeded or failed')
+    }
+    if (stopReason !== undefined) {
+      const reason = stopReasonOf(stopReason)
+      if (reason === undefined) throw new HubError('schema_invalid', `stopReason: one of ${STOP_REASONS.join(' ')}`)
+      hub.stopReason(reason)
     }
     result = {
       outcome,

@@ -68,6 +68,7 @@ export async function driveStreamJson(options: DriverOptions): Promise<Ending> {
 
   const verdict = run.judge(exit, parted)
   if (verdict.kind === 'crash' && !hub.signal.aborted) return verdict
+  hub.stopReason(run.reason())
   const value = await fitting(run.value(exit), workspace)
   if (verdict.kind === 'succeeded') return { kind: 'result', result: { outcome: 'succeeded', value } }
   return failed(verdict.why, value, verdict.kind === 'failed' ? verdict.code : undefined)

@@ -6,6 +6,8 @@
  * 2. An event is what the CLI says of itself, and its texts may come from its input: they are shown and counted, never acted on.
  */
 
+import { type StopReason, stopReasonOf } from '../../hub/protocol/stop-reasons.ts'
+
 /** Tokens by the CLI's own count, from its start to its end. `input` counts those from the cache too. */
 export interface Usage {
   input: number
@@ -23,7 +25,7 @@ export type Seen =
   | { kind: 'returned'; id: string; ok: boolean; words: string }
   /** An error or a warning. It is no sign of work: a CLI that cannot reach its model prints them for ever. */
   | { kind: 'trouble'; text: string }
-  | { kind: 'ended'; ok: boolean; text?: string; error?: string; usage?: Usage }
+  | { kind: 'ended'; ok: boolean; reason: StopReason; text?: string; error?: string; usage?: Usage }
 
 type Fields = Record<string, unknown>
 
@@ -82,8 +84,28 @@ function wordsOf(type: string, item: Fields): string | undefined {
   return Object.hasOwn(words, type) ? words[type]?.() : undefined
 }
 
+/** Words of Anthropic's API that are no words of ours. */
+const OTHER_REASONS: Readonly<Record<string, StopReason>> = {
+  model_context_window_exceeded: 'max_tokens',
+  refusal: 'error',
+}
+/** Codex says of a turn that failed only in its message that the answer or the context was full. */
+const FULL = /reason: max_output_tokens|ran out of room in the model's context window/
+
+/**
+ * Why the model stopped (S4-20). Claude Code may say it in `stop_reason`. A run that came to its most turns ended before its model was given what
+ * it wanted; Claude Code says so by `subtype`, Gemini CLI by the type of its error.
+ */
+function reasonOf(ok: boolean, { stop_reason, subtype, error }: Fields): StopReason {
+  if (subtype === 'error_max_turns' || fieldsOf(error).type === 'FatalTurnLimitedError') return 'tool_use'
+  if (!ok) return FULL.test(whyOf(error)) ? 'max_tokens' : 'error'
+  const told = textOf(stop_reason)
+  return stopReasonOf(told) ?? (Object.hasOwn(OTHER_REASONS, told) ? OTHER_REASONS[told] : undefined) ?? 'end_turn'
+}
+
 /** Gemini CLI says `status`. Claude Code says `subtype`, and `is_error` beside it, which counts: a failed call of its model is a "success". */
-function endOf({ status, subtype, is_error, result, error, errors, stats, usage }: Fields): Seen {
+function endOf(event: Fields): Seen {
+  const { status, subtype, is_error, result, error, errors, stats, usage } = event
   const ok = status === undefined ? subtype === 'success' && is_error !== true : status === 'success'
   const text = textOf(result)
   const said = [whyOf(error), short(text), short((Array.isArray(errors) ? errors : []).map(textOf).join('; '))]
@@ -91,6 +113,7 @@ function endOf({ status, subtype, is_error, result, error, errors, stats, usage 
   return {
     kind: 'ended',
     ok,
+    reason: reasonOf(ok, event),
     ...(ok ? (text === '' ? {} : { text }) : { error: why }),
     ...usageOf(stats ?? usage),
   }
@@ -112,8 +135,8 @@ const READERS: Readonly<Record<string, (event: Fields) => Seen[]>> = {
   'thread.started': ({ thread_id }) => [{ kind: 'conversation', id: short(textOf(thread_id)) }],
   'item.started': ({ item }) => itemOf(fieldsOf(item), false),
   'item.completed': ({ item }) => itemOf(fieldsOf(item), true),
-  'turn.completed': ({ usage }) => [{ kind: 'ended', ok: true, ...usageOf(usage) }],
-  'turn.failed': ({ error }) => [{ kind: 'ended', ok: false, error: whyOf(error) }],
+  'turn.completed': ({ usage }) => [{ kind: 'ended', ok: true, reason: 'end_turn', ...usageOf(usage) }],
+  'turn.failed': (event) => [{ kind: 'ended', ok: false, reason: reasonOf(false, event), error: whyOf(event.error) }],
   // Gemini CLI
   init: ({ session_id }) => [{ kind: 'conversation', id: short(textOf(session_id)) }],
   message: ({ role, content, delta }) =>

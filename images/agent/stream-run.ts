@@ -5,6 +5,7 @@
  * 2. A call whose end was not seen, or was too long to be read, may have done something.
  */
 import type { ResultFault } from '../../hub/protocol/envelope.ts'
+import type { StopReason } from '../../hub/protocol/stop-reasons.ts'
 import type { Exit } from './child.ts'
 import type { Seen, Usage } from './stream-events.ts'
 
@@ -39,6 +40,8 @@ export interface StreamRun {
   /** `parted`: it was ended from here after it had told its end. */
   judge(exit: Exit, parted: boolean): Verdict
   value(exit: Exit): StreamValue
+  /** Why its model stopped (S4-20); what told no end has failed. */
+  reason(): StopReason
 }
 
 /** Of the words of a run so many characters are kept. */
@@ -118,6 +121,7 @@ export function createStreamRun(): StreamRun {
       const how = `the program ended with exit code ${exit.code} and told no end of its work`
       return { kind: 'failed', why: withReason(how, trouble), ...(exit.code === 0 ? { code: 'nothing_done' } : {}) }
     },
+    reason: () => end?.reason ?? 'error',
     value: (exit) => ({
       text: end?.text?.slice(0, TEXT_CHARS_MAX).toWellFormed() ?? words,
       ...(conversation === '' ? {} : { conversation }),

@@ -1,6 +1,7 @@
 /** What a program may print as JSON lines, and the strict reading of it (docs/protocol.md 10). Pure. */
 import { HubError, toHubError } from '../../hub/base/errors.ts'
 import { parseStrictJson } from '../../hub/base/strict-json.ts'
+import { STOP_REASONS } from '../../hub/protocol/stop-reasons.ts'
 import type { Line } from './lines.ts'
 
 type Kind = 'string' | 'number' | 'object' | 'list' | 'any'
@@ -27,7 +28,7 @@ export const VERBS = {
   },
   ask: { text: 'string', timeoutMs: 'number?' },
   classify: { path: 'string', dataClass: 'string' },
-  result: { outcome: 'string?', value: 'any?', error: 'string?' },
+  result: { outcome: 'string?', value: 'any?', error: 'string?', stopReason: 'string?' },
 } as const satisfies Record<string, Fields>
 
 export type VerbName = keyof typeof VERBS
@@ -89,7 +90,10 @@ export const VERB_WORDS: {
   ],
   result: [
     'gives the result; the first one counts, and the program is told to end',
-    { outcome: 'succeeded or failed; else succeeded', value: 'the result', error: 'why it failed' },
+    {
+      ...{ outcome: 'succeeded or failed; else succeeded', value: 'the result', error: 'why it failed' },
+      stopReason: `why its model stopped: ${STOP_REASONS.map((each) => `\`${each}\``).join(', ')}`,
+    },
   ],
 }
 

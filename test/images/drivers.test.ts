@@ -276,6 +276,21 @@ say(op="result", id=1, outcome="failed", error="not today", value={"half": 1})`)
     expect(ran.logs()).toEqual(expect.arrayContaining(['bye', 'the program ended without a result (exit code 4)']))
   })
 
+  test('S4-20: a result says why its model stopped, by one of six words', async () => {
+    const ran = await jsonLines(`
+hear()
+say(op="result", id=1, value=1, stopReason="tired")
+refused = hear()
+say(op="result", id=2, value=refused["hint"], stopReason="max_tokens")`)
+    expect(await ran.session.result).toEqual({
+      outcome: 'succeeded',
+      stopReason: 'max_tokens',
+      value: expect.stringContaining(
+        'stopReason: one of end_turn max_tokens tool_use stop_sequence cancelled error',
+      ) as string,
+    })
+  })
+
   test('a cancelled program is told, and what it still reports is the value of the stopped task', async () => {
     const ran = await jsonLines(`
 hear()

@@ -18,7 +18,7 @@ function read(text: string, code: number) {
     .map((line) => JSON.parse(line))
   const notes = [...events.flatMap((event) => readEvent(event).flatMap(run.take)), ...run.close()]
   const exit = { kind: 'exited', code } as const
-  return { verdict: run.judge(exit, false), value: run.value(exit), notes }
+  return { verdict: run.judge(exit, false), value: run.value(exit), reason: run.reason(), notes }
 }
 const EACH_FAILED = 'the program said that it succeeded, but each of its 2 calls of a tool failed'
 const SAYS_FAILED = 'the program says that it failed: '
@@ -80,6 +80,35 @@ describe('frames of real CLIs', () => {
     expect(usage('codex-0.171.0/forbidden')).toBeUndefined()
   })
 
+  test('S4-20: each recorded end gives its reason, and what told no end has failed', () => {
+    const reasons = Object.fromEntries(CASES.map(([file, code]) => [file, read(frames(file), code).reason]))
+    const done = ['done', 'all-failed', 'mixed', 'no-tool', 'own-sandbox']
+    const expected = Object.keys(reasons).map((file) => {
+      const name = file.split('/')[1] ?? ''
+      return [file, done.includes(name) ? 'end_turn' : name === 'max-turns' ? 'tool_use' : 'error']
+    })
+    expect(reasons).toEqual(Object.fromEntries(expected))
+  })
+
+  test.each<[event: object, reason: string]>([
+    [{ type: 'result', subtype: 'success', stop_reason: 'end_turn' }, 'end_turn'],
+    [{ type: 'result', subtype: 'success', stop_reason: 'max_tokens' }, 'max_tokens'],
+    [{ type: 'result', subtype: 'success', stop_reason: 'stop_sequence' }, 'stop_sequence'],
+    [{ type: 'result', subtype: 'success', stop_reason: 'tool_use' }, 'tool_use'],
+    [{ type: 'result', subtype: 'success', stop_reason: 'model_context_window_exceeded' }, 'max_tokens'],
+    [{ type: 'result', subtype: 'success', stop_reason: 'refusal' }, 'error'],
+    [{ type: 'result', subtype: 'success', stop_reason: 'constructor' }, 'end_turn'],
+    [{ type: 'result', subtype: 'success', is_error: true, stop_reason: 'end_turn' }, 'error'],
+    [{ type: 'result', status: 'error', error: { type: 'FatalTurnLimitedError', message: 'turns' } }, 'tool_use'],
+    [
+      { type: 'turn.failed', error: { message: 'Incomplete response returned, reason: max_output_tokens' } },
+      'max_tokens',
+    ],
+    [{ type: 'turn.failed', error: { message: 'Incomplete response returned, reason: content_filter' } }, 'error'],
+  ])('S4-20: %j stopped for %s', (event, reason) => {
+    expect(read(JSON.stringify(event), 0).reason).toBe(reason)
+  })
+
   test.each(['codex-0.171.0', 'gemini-cli-0.61.0', 'claude-code-documented'])(
     '%s: words and calls are shown in order',
     (cli) => {
@@ -117,6 +146,7 @@ describe('as a process', () => {
     const ran = await bench.start({ program, task: { params: { task: '$(touch x) "y"' } } })
     expect(await ran.session.result).toEqual({
       outcome: 'succeeded',
+      stopReason: 'end_turn',
       value: {
         text: 'Edited.',
         conversation: '01a23153-739e-7802-8cdf-c7b04070dbcb',
@@ -215,14 +245,16 @@ ${END}`)
     expect(await ran.exit).toBe(0)
   })
 
-  test('a CLI ended by a signal before its end is a crash; one that was stopped keeps what it said', async () => {
+  test('a CLI ended by a signal before its end is a crash; one that was stopped keeps what it said, S4-20: and stopped as cancelled', async () => {
     const killed = await start(`${SAID}\nos.kill(os.getpid(), 9)`)
     expect(await killed.exit).toBe(1)
     expect(killed.envelopes('result')).toEqual([])
     const stopped = await start(`${SAID}\ntime.sleep(600)`)
     await expect.poll(() => stopped.logs(), { interval: 20 }).toContain('Done.')
     stopped.session.deliver({ kind: 'cancel', body: {} })
-    expect(await stopped.session.result).toMatchObject({ outcome: 'failed', stopped: true, value: { text: 'Done.' } })
+    expect(await stopped.session.result).toMatchObject({
+      ...{ outcome: 'failed', stopped: true, stopReason: 'cancelled', value: { text: 'Done.' } },
+    })
   })
 
   test('one that told its end and stays is not waited for until its deadline, and has succeeded', async () => {

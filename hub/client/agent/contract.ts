@@ -3,6 +3,7 @@ import type { DataClass } from '../../protocol/data-class.ts'
 import type { DriverName } from '../../protocol/drivers.ts'
 import type { HandedEgress } from '../../protocol/egress/placeholders.ts'
 import type { Delivery, FolderRef } from '../../protocol/envelope.ts'
+import type { StopReason } from '../../protocol/stop-reasons.ts'
 import type { TaskSpec } from '../../protocol/task-spec.ts'
 
 export type Body = Record<string, unknown>
@@ -71,6 +72,8 @@ export interface ChildOutcome {
   outcome: 'succeeded' | 'failed' | 'cancelled' | 'timed_out'
   value?: unknown
   error?: string
+  /** Why its model stopped, where its program told it. */
+  stopReason?: StopReason
   artifacts: ArtifactRow[]
 }
 

@@ -236,7 +236,7 @@ export function createFakeHub(options: FakeHubOptions = {}): FakeHub {
       check({ kind: 'log', to: 'hub', type: 'hub', body: { level, text } })
       logs.push({ level, text })
     },
-    partial: run.partial,
+    ...{ partial: run.partial, stopReason: run.stopReason },
     run: perform,
     async perform() {
       await perform()

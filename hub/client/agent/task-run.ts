@@ -11,6 +11,7 @@
 import { HubError } from '../../base/errors.ts'
 import type { ResultBody, ResultFault } from '../../protocol/envelope.ts'
 import { STOP_GRACE_MS } from '../../protocol/stop-grace.ts'
+import type { StopReason } from '../../protocol/stop-reasons.ts'
 import type { TaskFacts } from './contract.ts'
 
 export type TaskHandler = (task: TaskFacts, signal: AbortSignal) => unknown
@@ -54,6 +55,8 @@ export interface TaskRun {
   /** Why the task stops early, and how long it still has, in ms. The shortest time wins. */
   stop(reason: HubError, graceMs: number): void
   partial(value: unknown): void
+  /** Why its model stopped. */
+  stopReason(reason: StopReason): void
   /** Stops the clock until the returned function is called; if several wait, until the last one is. */
   waiting(): () => void
   run(handler: TaskHandler | undefined, options?: RunOptions): Promise<ResultBody>
@@ -78,6 +81,7 @@ export function createTaskRun({ task, ttlMs, waitMs = 0, post }: TaskRunOptions)
   const abort = new AbortController()
   const startedAt = performance.now()
   let partialValue: unknown
+  let stopReason: StopReason | undefined
   let endAt = startedAt + ttlMs
   let waitLeftMs = waitMs
   let asked = 0
@@ -158,7 +162,9 @@ export function createTaskRun({ task, ttlMs, waitMs = 0, post }: TaskRunOptions)
             ...(cut ? { stopped: true } : {}),
             ...(code === undefined || reason !== undefined ? {} : { code }),
           }
-    return value === undefined ? base : { ...base, value }
+    const why = stopReason !== undefined && reason !== undefined && !finished ? 'cancelled' : stopReason
+    const told = why === undefined ? base : { ...base, stopReason: why }
+    return value === undefined ? told : { ...told, value }
   }
 
   async function run(handler: TaskHandler | undefined, options: RunOptions = {}): Promise<ResultBody> {
@@ -200,6 +206,9 @@ export function createTaskRun({ task, ttlMs, waitMs = 0, post }: TaskRunOptions)
     stop,
     partial(value) {
       partialValue = value
+    },
+    stopReason(reason) {
+      stopReason = reason
     },
     waiting,
     run,

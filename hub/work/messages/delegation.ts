@@ -121,12 +121,13 @@ export function createDelegation(
       !mailboxes.isOpen(parentSession)
     )
       return
-    const { value, error } = child.outcome ?? {}
+    const { value, error, stopReason } = child.outcome ?? {}
     const text = error ?? child.error?.detail
     const body = {
       task: child.id,
       outcome: child.state,
       ...(value === undefined ? {} : { value }),
+      ...(stopReason === undefined ? {} : { stopReason }),
       ...(text === undefined ? {} : { error: text }),
       ...(child.error === null ? {} : { code: child.error.code }),
       artifacts: artifacts.list(child.id),

@@ -1,5 +1,6 @@
 /** `hub task ...`: lists, shows, cancels, retries and releases tasks, and says how one ended. */
 import type { TaskMoney } from '../../../protocol/budget.ts'
+import { STOP_REASON_WORDS } from '../../../protocol/stop-reasons.ts'
 import type { AttemptView, TaskView } from '../../answers.ts'
 import { unwrittenOf } from '../../connection.ts'
 import { EXIT, toProblem, usage } from '../../problem.ts'
@@ -108,6 +109,8 @@ export function taskText(task: TaskView, nowMs: number, paint: Paint, money?: Ta
   if (task.session !== null) rows.push(['session', task.session])
   if (first === '' && progressText(task) !== '')
     rows.push([task.state === 'queued' ? 'waits' : 'doing', progressText(task)])
+  const stopped = task.outcome?.stopReason
+  if (stopped !== undefined) rows.push(['stop reason', `${stopped}: ${STOP_REASON_WORDS[stopped]}`])
   if (money) rows.push(...costRows(money))
   for (const artifact of task.artifacts) {
     rows.push([

@@ -81,3 +81,11 @@ it('task show and the list say why a queued task cannot start', async () => {
   )
   expect((await at.run(['task', 'list'])).stdout).toMatch(/queued +read .* no agent that may take it offers read now$/m)
 })
+
+it('S4-20: task show says why the model of its agent stopped', async () => {
+  const outcome = { outcome: 'succeeded', value: 'half', stopReason: 'max_tokens' } as const
+  at.hub.on('GET /v1/tasks/:id', () => ({ body: { task: taskView({ state: 'succeeded', outcome }), attempts: [] } }))
+  expect((await at.run(['task', 'show', TASK_ID])).stdout).toMatch(
+    /^stop reason +max_tokens: it came to the most tokens of an answer, or to the end of its context$/m,
+  )
+})
