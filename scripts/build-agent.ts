@@ -46,7 +46,8 @@ async function main(): Promise<void> {
   mkdirSync(join(root, '.cache'), { recursive: true })
   const stage = mkdtempSync(join(root, '.cache', 'stage-'))
   try {
-    for (const each of ['hub', 'images', 'node_modules']) symlinkSync(join(root, each), join(stage, each))
+    for (const each of ['hub', 'images', 'node_modules', 'package-lock.json'])
+      symlinkSync(join(root, each), join(stage, each))
     if (!shipped) stageFolder({ root, folder, stage, place: `agents/${name}` })
     const place = shipped ? relative(root, folder) : `agents/${name}`
     const options = { root: stage, cacheDir: join(root, '.cache/images'), firstUser: await firstUserOf(values.home) }

@@ -3,6 +3,7 @@ import { existsSync, readdirSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { holdsShell } from '../../hub/protocol/image-recipe.ts'
 import { SHELL_NOTE } from '../../hub/work/sandbox/image-gate.ts'
+import { additionEntries, additionOf, additionsAsked } from './additions.ts'
 import { archiveOf, type Image, imageOf, type Layer, layerOf } from './archive.ts'
 import { baseLayer } from './base.ts'
 import { BaseMissing, linkOf } from './host-files.ts'
@@ -61,9 +62,17 @@ function isImage(path: string) {
 export function commonPrograms(root: string): Programs {
   if (!existsSync(join(root, AGENT, 'shim.ts')))
     throw new Error(`${AGENT}/shim.ts is missing; an image cannot start without it`)
-  const entries = [...sourcesOf(root, AGENT)]
+  const isApart = (path: string) => additionOf(path) !== undefined
+  const entries = sourcesOf(root, AGENT).filter((path) => !isApart(path))
   if (existsSync(join(root, 'hub/client/agent.ts'))) entries.push('hub/client/agent.ts')
-  return gatherPrograms(root, entries, new Set())
+  return gatherPrograms(root, entries, new Set(), { isApart })
+}
+
+/** What the card of the folder asks for beyond what every image holds, each in a layer of its own (additions.ts). */
+export function additionLayers(root: string, folder: string, common: Programs): Layer[] {
+  return additionsAsked(root, folder).map((name) =>
+    layerOf(`hub: ${name} for agents`, additionEntries(root, name, common)),
+  )
 }
 
 /** What an agent's own program adds to them; nothing where its folder holds no program. */
@@ -73,7 +82,7 @@ export function agentEntries(
   common: Programs,
   carried: readonly string[] = [],
 ): TarEntry[] {
-  const programs = gatherPrograms(root, sourcesOf(root, folder), new Set(common.files.keys()), carried)
+  const programs = gatherPrograms(root, sourcesOf(root, folder), new Set(common.files.keys()), { carried })
   for (const name of common.packages) programs.packages.delete(name)
   const entries = programEntries(root, programs)
   if (entries.length === 0 || carried.length === 0) return entries
@@ -119,7 +128,8 @@ export function assembleImages(options: AssemblyOptions): Image[] {
           `packages are installed by the machine that assembles, and this machine is not ${parts.arch}`,
         )
       const installed = installPackages({ npm, pip, lockFile, hasEnv, cacheDir: options.cacheDir, say })
-      const layers = [base, ...below, ...installed.layers, shim, ...agentLayers(folder, installed.names)]
+      const added = additionLayers(root, folder, common)
+      const layers = [base, ...below, ...installed.layers, shim, ...added, ...agentLayers(folder, installed.names)]
       const note = holdsShell(recipe) ? SHELL_NOTE : ''
       const image = imageOf(`${prefix}${basename(folder)}:latest`, layers, parts.arch, note)
       images.push({ ...image, packages: installed.digests })

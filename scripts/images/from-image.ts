@@ -5,8 +5,9 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { SHELL_NOTE } from '../../hub/work/sandbox/image-gate.ts'
+import { additionsAsked } from './additions.ts'
 import { type Image, imageOf, type Layer, layerOf } from './archive.ts'
-import { agentEntries, commonPrograms, moduleMark } from './assembly.ts'
+import { additionLayers, agentEntries, commonPrograms, moduleMark } from './assembly.ts'
 import { accountsOf } from './base.ts'
 import { detachedNode } from './detached-node.ts'
 import { judgeSource, type Source, withAccounts } from './from.ts'
@@ -73,7 +74,7 @@ export async function withImageFrom<Result>(
   use: (made: FromImage) => Promise<Result>,
 ): Promise<Result> {
   const { root, folder, reference, from, parts = ownParts() } = options
-  const source = judgeSource(from, await engine.inspect(from), parts.arch)
+  const source = judgeSource(from, await engine.inspect(from), parts.arch, additionsAsked(root, folder).length)
   mkdirSync(options.cacheDir, { recursive: true })
   const kept = mkdtempSync(join(options.cacheDir, 'from-'))
   try {
@@ -107,6 +108,7 @@ export async function withImageFrom<Result>(
         })),
       ]),
       layerOf('hub: users and environment', [...own, jsonFile('app/hub/environment.json', env)]),
+      ...additionLayers(root, folder, common),
       ...agentLayers(options, common),
     ]
     const note = shell === undefined ? '' : SHELL_NOTE

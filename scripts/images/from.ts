@@ -5,7 +5,7 @@ import { ARCHES, type Arch } from './machine.ts'
 /** Engines chain no more layers than these; two of 127 are the container's own. */
 const LAYERS_MAX = 125
 /** Node, shim, what is this image's own, the agent's program. */
-const OWN_LAYERS_MAX = 4
+const OWN_LAYERS = 4
 const NODE_FOLDER = '/usr/local/bin'
 const ENGINE_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
@@ -31,8 +31,8 @@ type Row = Readonly<Record<string, unknown>>
 const rowOf = (value: unknown): Row => (typeof value === 'object' && value !== null ? (value as Row) : {})
 const listOf = (value: unknown): string[] => (Array.isArray(value) ? value.map(String) : [])
 
-/** Throws naming what makes an agent's image of it impossible. `shown` is the engine's answer to inspect. */
-export function judgeSource(name: string, shown: unknown, arch: Arch): Source {
+/** Throws naming what makes an agent's image of it impossible. `shown` is the engine's answer to inspect, `added` how many layers its card asks for. */
+export function judgeSource(name: string, shown: unknown, arch: Arch, added = 0): Source {
   if (shown === undefined)
     throw new Error(`the engine has no image ${name}; build it first (docker build -t ${name} .), or load or pull it`)
   const { Id, Os, Architecture, RootFS, RepoDigests, Config } = rowOf(shown)
@@ -45,9 +45,10 @@ export function judgeSource(name: string, shown: unknown, arch: Arch): Source {
     )
   const layers = listOf(rowOf(RootFS).Layers)
   if (layers.length === 0) throw new Error(`${name} has no layers`)
-  if (layers.length > LAYERS_MAX - OWN_LAYERS_MAX)
+  const own = OWN_LAYERS + added
+  if (layers.length > LAYERS_MAX - own)
     throw new Error(
-      `${name} has ${layers.length} layers, and ours need ${OWN_LAYERS_MAX} of the ${LAYERS_MAX} that an engine chains; make one of them: docker create ${name} x, docker export ID | docker import - NAME`,
+      `${name} has ${layers.length} layers, and ours need ${own} of the ${LAYERS_MAX} that an engine chains; make one of them: docker create ${name} x, docker export ID | docker import - NAME`,
     )
   const config = rowOf(Config)
   const { env, notes } = judgeEnv(listOf(config.Env))

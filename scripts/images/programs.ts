@@ -29,24 +29,34 @@ export function sourcesOf(root: string, folder: string): string[] {
 
 const SPECIFIER = /(\bfrom\s*|\bimport\s*\(\s*|\bimport\s*)(['"])([^'"\n]+)\2/g
 
-/** Strips types and turns relative `.ts` specifiers into `.js`; also says what is imported at run time. */
-export function stripSource(text: string): { code: string; imports: string[] } {
+/** Strips types and turns relative `.ts` specifiers into `.js`; also says what is imported at run time, and what of that only by `import()`. */
+export function stripSource(text: string): { code: string; imports: string[]; late: ReadonlySet<string> } {
   const stripped = stripTypeScriptTypes(text, { mode: 'strip' })
   const imports: string[] = []
+  const late = new Set<string>()
+  const early = new Set<string>()
   const code = stripped.replaceAll(SPECIFIER, (whole, lead: string, quote: string, specifier: string) => {
     imports.push(specifier)
+    ;(lead.includes('(') ? late : early).add(specifier)
     if (!specifier.startsWith('.') || !specifier.endsWith('.ts')) return whole
     return `${lead}${quote}${specifier.slice(0, -3)}.js${quote}`
   })
-  return { code, imports }
+  return { code, imports, late: new Set([...late].filter((each) => !early.has(each))) }
 }
 
-/** Follows run-time imports from the entries. `present` names files that a layer below already holds, `carried` packages. */
+interface Around {
+  /** Packages that a layer below holds, or that come along otherwise. */
+  carried?: readonly string[]
+  /** Whether a file is in a layer that not every image has: it is left out, and only `import()` may name it. */
+  isApart?: (path: string) => boolean
+}
+
+/** Follows run-time imports from the entries. `present` names files that a layer below already holds. */
 export function gatherPrograms(
   root: string,
   entries: readonly string[],
   present: ReadonlySet<string>,
-  carried: readonly string[] = [],
+  { carried = [], isApart = () => false }: Around = {},
 ): Programs {
   const programs: Programs = { files: new Map(), packages: new Set() }
   const open = [...entries]
@@ -58,10 +68,14 @@ export function gatherPrograms(
       programs.files.set(target, data)
       continue
     }
-    const { code, imports } = stripSource(data.toString('utf8'))
+    const { code, imports, late } = stripSource(data.toString('utf8'))
     programs.files.set(target, Buffer.from(code))
     for (const specifier of imports) {
       const found = judgeImport(root, path, specifier, carried)
+      if (found.kind === 'file' && isApart(found.path)) {
+        if (late.has(specifier)) continue
+        throw new Error(`${path} imports ${specifier}, which not every image holds; use import() where the card asks`)
+      }
       if (found.kind === 'file') open.push(found.path)
       if (found.kind === 'package') programs.packages.add(found.name)
     }

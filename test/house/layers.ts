@@ -6,6 +6,7 @@
  * 3. No cycles: not between files, not between neighbour folders inside a ring. Between rings the table rules them out.
  */
 import { posix } from 'node:path'
+import { ADDITIONS, additionOf } from '../../scripts/images/additions.ts'
 import { lineOf, scan, type Tree } from './source.ts'
 
 const rings = ['base', 'protocol', 'store', 'guard', 'work', 'home', 'edge', 'observe']
@@ -25,6 +26,10 @@ const watchingPackages: readonly (readonly [RegExp, string])[] = [
 ]
 /** All that an agent's image carries beside our own files. */
 const imagePackages = ['ws']
+/** What an addition to the shim, in a layer of its own, carries beside that (scripts/images/additions.ts). */
+const additionPackages: Readonly<Record<string, readonly string[]>> = Object.fromEntries(
+  Object.entries(ADDITIONS).map(([name, { packages }]) => [name, packages]),
+)
 
 /** Files whose work it is to load what only their configuration names. */
 const loaders = ['images/agent/shim.ts'] // starts the agent's own program
@@ -160,17 +165,30 @@ function folderOf(path: string): string {
   return parts[0] === 'hub' && parts.length > 3 ? parts.slice(0, 3).join('/') : ''
 }
 
-/** What images load at run time (type imports vanish) may need no package but the few that images carry. */
+/** What images load at run time (type imports vanish) may need no package but the few that images carry, or that an addition brings along. */
 function judgeImagePackages(imports: Import[], tree: Tree): string[] {
+  const ours = [...tree.keys()].filter((path) => ['images', 'agent'].includes(placeOf(path)))
+  return [undefined, ...Object.keys(additionPackages)].flatMap((addition) => {
+    const carried = [...imagePackages, ...(additionPackages[addition ?? ''] ?? [])]
+    return judgePackages(
+      imports,
+      ours.filter((path) => additionOf(path) === addition),
+      carried,
+    )
+  })
+}
+
+function judgePackages(imports: Import[], entries: readonly string[], carried: readonly string[]): string[] {
   const findings: string[] = []
-  const seen = new Set([...tree.keys()].filter((path) => ['images', 'agent'].includes(placeOf(path))))
+  const seen = new Set(entries)
   for (const path of seen) {
     for (const found of imports.filter((each) => each.from === path && !each.typeOnly && each.specifier !== '?')) {
       const to = target(found)
-      if (to !== undefined) seen.add(to)
-      else if (!found.specifier.startsWith('node:') && !imagePackages.includes(found.specifier)) {
-        findings.push(`${path}:${found.line} loads ${found.specifier}, and agents' images carry only ${imagePackages}`)
-      }
+      // What is apart is judged with the addition it belongs to.
+      if (to !== undefined && (additionOf(to) === undefined || additionOf(to) === additionOf(path))) seen.add(to)
+      if (to !== undefined || found.specifier.startsWith('node:')) continue
+      if (carried.some((name) => found.specifier === name || found.specifier.startsWith(`${name}/`))) continue
+      findings.push(`${path}:${found.line} loads ${found.specifier}, and agents' images carry only ${carried}`)
     }
   }
   return findings

@@ -2,11 +2,12 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { imageOf, type Layer, layerOf } from '../../../scripts/images/archive.ts'
+import { imageOf, layerOf } from '../../../scripts/images/archive.ts'
 import { BaseMissing } from '../../../scripts/images/host-files.ts'
 import { pythonLayer } from '../../../scripts/images/python.ts'
 import { readRecipe } from '../../../scripts/images/recipe.ts'
 import { codingLayer, shellLayer, toolsBeside, toolsLayer } from '../../../scripts/images/tools.ts'
+import { pathsIn } from '../../support/tar-paths.ts'
 
 let root = ''
 beforeEach(() => {
@@ -17,12 +18,6 @@ afterEach(() => rmSync(root, { recursive: true, force: true }))
 function put(path: string, text: string): void {
   mkdirSync(dirname(join(root, path)), { recursive: true })
   writeFileSync(join(root, path), text)
-}
-const namesIn = ({ pieces }: Layer) =>
-  [...pieces].filter((piece) => piece.subarray(257, 262).toString() === 'ustar').map((head) => nameOf(head))
-function nameOf(head: Buffer): string {
-  const text = (start: number, end: number) => head.subarray(start, end).toString('latin1').replace(/\0.*$/s, '')
-  return [text(345, 500), text(0, 100)].filter((part) => part !== '').join('/')
 }
 
 test('without a recipe an image stands on Node alone', () => {
@@ -98,13 +93,13 @@ test('an image with a note carries it as the comment of its last layer, and noth
 
 test('the base shell holds a shell and its tools, and the same host gives the same layer', () => {
   const layer = shellLayer()
-  expect(namesIn(layer)).toEqual(expect.arrayContaining(['bin/sh', 'usr/bin/cat', 'usr/bin/wc']))
+  expect(pathsIn(layer)).toEqual(expect.arrayContaining(['bin/sh', 'usr/bin/cat', 'usr/bin/wc']))
   expect(shellLayer().diffId).toBe(layer.diffId)
 })
 
 test('tools come with their libraries and what they need while they run, whatever the order they are named in', () => {
   const layer = toolsLayer(['make', 'git'])
-  const names = namesIn(layer)
+  const names = pathsIn(layer)
   expect(names).toEqual(expect.arrayContaining(['usr/bin/git', 'usr/bin/make']))
   expect(names.some((name) => /\/git-core\/git-sh-setup$/.test(name))).toBe(true)
   expect(names.some((name) => /share\/git-core\/templates\//.test(name))).toBe(true)
@@ -120,7 +115,7 @@ test('tools come with their libraries and what they need while they run, whateve
 
 test('the base coding holds git, bash and the tools of a coding agent; what the base has is not added again', () => {
   const said: string[] = []
-  const names = namesIn(codingLayer((line) => said.push(line)))
+  const names = pathsIn(codingLayer((line) => said.push(line)))
   expect(names).toEqual(expect.arrayContaining(['usr/bin/bash', 'bin/bash', 'usr/bin/git', 'usr/bin/tar']))
   expect(toolsBeside('coding', ['git', 'sh', 'cat', 'python3', 'strace'])).toEqual(['strace'])
 })
@@ -142,7 +137,7 @@ test('the base python holds the standard library, TLS with certificates, and nei
     expect(thrown).toBeInstanceOf(BaseMissing)
     return context.skip('no python3 here')
   }
-  const names = namesIn(layer)
+  const names = pathsIn(layer)
   expect(names).toContain('usr/local/bin/python3')
   expect(names.some((name) => /^usr\/local\/lib\/python3\.\d+\/json\/decoder\.py$/.test(name))).toBe(true)
   expect(names.filter((name) => /(?:^|\/)(?:sh|site-packages|pip|test|__pycache__)(?:\/|$)/.test(name))).toEqual([])
