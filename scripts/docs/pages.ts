@@ -6,6 +6,7 @@ import { commandsPage } from './commands.ts'
 import { driversPage } from './drivers.ts'
 import { cardPage, configurationPage, ruleInputPage } from './files.ts'
 import { linesPage } from './lines.ts'
+import { recipesPage } from './recipes.ts'
 import { actionsPage, conditionsPage, errorsPage, eventsPage, metricsPage } from './tables.ts'
 
 /** `root`: the checkout. Throws if something has no description. */
@@ -14,6 +15,7 @@ export function makePages(root: string): ReadonlyMap<string, string> {
   return new Map([
     ['card.md', cardPage()],
     ['drivers.md', driversPage()],
+    ['recipes.md', recipesPage()],
     ['json-lines.md', linesPage()],
     ['rule-input.md', ruleInputPage()],
     ['api.md', apiPage()],

@@ -182,8 +182,11 @@ export const COMMANDS: readonly Command[] = [
   command('agent reset <name>', 'let a suspended or failing agent start again', catalogue('reset')),
   command('agent suspend <name>', 'start no new sessions of it', catalogue('suspend')),
   command('agent new <name>', 'make a folder with a card and a program that runs at once', newAgent('create'), [
-    ['--lang <lang>', 'ts, python, shell or cli'],
+    ['--lang <lang>', 'ts, python, shell or cli; codex or gemini: that coding agent, with all that it needs'],
     ['--dir <dir>', 'the folder to make (default: ./NAME)'],
+    ['--upstream <name>', 'of a coding agent: where its model is (default: the only one of its kind)'],
+    ['--model <name>', 'of a coding agent: its model'],
+    yes,
   ]),
   command('agent build <folder>', 'build the image of a folder and register its card', image('build'), [
     ['--from <image>', 'make it from this image of the engine: its layers, and our shim on top'],

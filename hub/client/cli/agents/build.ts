@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { type AgentCard, DEFAULT_LIMITS } from '../../../protocol/agent.ts'
+import { floorNotes } from '../../../protocol/coding-clis.ts'
 import { judgePath } from '../../../protocol/paths.ts'
 import { spanText } from '../../../protocol/spans.ts'
 import type { AgentListing } from '../../answers.ts'
@@ -23,6 +24,8 @@ export interface BuiltImage {
   state: 'built' | 'present'
   /** Of one made from another image: what of that one does not hold. */
   notes?: readonly string[]
+  /** What was installed into it. */
+  packages?: readonly string[]
 }
 
 /** Assembles and loads the image in a separate process. @throws Problem with its last line */
@@ -177,6 +180,7 @@ export const build: Run = async (context, [named = ''], options) => {
   const view = listing.agents.find((each) => each.name === name)
   if (json) terminal.json({ ...built, agent: view ?? null })
   else {
+    for (const note of floorNotes(built.packages ?? [])) terminal.note(note)
     for (const note of built.notes ?? []) terminal.note(`of ${options.from ?? 'the image it is made from'}: ${note}`)
     terminal.out(`${built.state}  ${built.name}  ${built.id}\ntime to live of a session: ${ttlText(agent.card)}`)
     terminal.note(`next: \`hub agent allow ${name}\`, then \`hub submit ${name}\``)

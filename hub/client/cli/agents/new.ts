@@ -1,10 +1,14 @@
-/** `hub agent new`: makes a folder with a card, a program and, for TypeScript, a unit test. It runs without changes. */
+/**
+ * `hub agent new`: makes a folder with a card, a program and, for TypeScript, a unit test. It runs without changes. With the word of a recipe it
+ * makes a coding agent of others instead (`recipes/`).
+ */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { EXIT, usage } from '../../problem.ts'
 import type { Run } from '../context.ts'
 import { CHECKOUT, checkName, refuseShipped } from './folder.ts'
+import { ABSENT, RECIPES } from './recipes.ts'
 
 export const LANGUAGES = ['ts', 'python', 'shell', 'cli'] as const
 export type Language = (typeof LANGUAGES)[number]
@@ -40,16 +44,29 @@ export function linkSdk(folder: string): void {
   symlinkSync(path.join(CHECKOUT, 'hub', 'client'), link)
 }
 
-export const create: Run = async ({ json, terminal }, [given = ''], options) => {
+export const create: Run = async (context, [given = ''], options) => {
+  const { json, terminal } = context
   const name = checkName(given)
   refuseShipped(name)
-  const lang = LANGUAGES.find((each) => each === options.lang)
-  if (lang === undefined) throw usage(`--lang must be one of ${LANGUAGES.join(', ')}`)
+  const word = String(options.lang)
+  const lang = LANGUAGES.find((each) => each === word)
+  const recipe = Object.hasOwn(RECIPES, word) ? RECIPES[word] : undefined
   const named = (options.dir as string | undefined) ?? name
   const folder = path.resolve(named)
   if (existsSync(folder) && readdirSync(folder).length > 0) {
     throw usage(`${folder} is not empty`, 'name another place: --dir DIR')
   }
+  if (recipe !== undefined) {
+    const { make } = await import('./recipes/make.ts')
+    return make(context, { name, lang: word, recipe, dir: named, folder }, options)
+  }
+  if (lang === undefined) {
+    const words = `--lang must be one of ${[...LANGUAGES, ...Object.keys(RECIPES)].join(', ')}`
+    throw ABSENT.includes(word) ? usage(`there is no recipe for ${word} yet`, words) : usage(words)
+  }
+  for (const option of ['model', 'upstream'])
+    if (options[option] !== undefined)
+      throw usage(`--${option} is only for recipes: ${Object.keys(RECIPES).join(', ')}`, `leave --${option} out`)
   mkdirSync(folder, { recursive: true })
   const files = templateOf(lang, { name, dir: named })
   for (const [file, text] of files) writeFileSync(path.join(folder, file), text, { flag: 'wx' })

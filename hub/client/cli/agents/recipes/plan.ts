@@ -1,0 +1,64 @@
+/** What a recipe writes beside its own files: a page for people, limits for a night into hub.yaml, a row into policy/data.json. Pure. */
+import { isMap, parseDocument } from 'yaml'
+import { type AgentCard, agentCardShape } from '../../../../protocol/agent.ts'
+import { firstOf, judgeYaml } from '../../../../protocol/judging.ts'
+import { sizeShape, spanShape } from '../../../../protocol/spans.ts'
+import { type Entry, planGrant } from '../grants.ts'
+import { BUDGET, NIGHT, type Recipe, type RecipeFacts } from './recipe.ts'
+
+type LimitKey = keyof typeof NIGHT
+
+/** A limit as hub.yaml writes it, as a number; undefined for what is none. */
+function amountOf(key: LimitKey, value: unknown): number | undefined {
+  if (typeof value === 'number') return value
+  const parsed = (key === 'ttl' ? spanShape : sizeShape).safeParse(value)
+  return parsed.success ? parsed.data : undefined
+}
+
+/** hub.yaml in which this agent may have the limits of a night. What allows more already stays; so do all comments. */
+export function withNight(text: string, name: string): { after: string; limits: Readonly<Record<string, unknown>> } {
+  const document = parseDocument(text)
+  const place = ['limits', 'agents', name]
+  const standing = document.hasIn(place) ? (document.getIn(place) as { toJSON?: () => unknown }) : undefined
+  const own = (standing?.toJSON?.() ?? {}) as Record<string, unknown>
+  const limits = { ...own }
+  for (const [key, wanted] of Object.entries(NIGHT) as [LimitKey, string | number][]) {
+    const has = amountOf(key, own[key])
+    if (has === undefined || has < (amountOf(key, wanted) ?? 0)) limits[key] = wanted
+  }
+  if (JSON.stringify(limits) === JSON.stringify(own)) return { after: text, limits }
+  for (const path of [['limits'], ['limits', 'agents']])
+    if (!isMap(document.getIn(path))) document.setIn(path, document.createNode({}))
+  document.setIn(place, document.createNode(limits, { flow: true }))
+  return { after: document.toString({ lineWidth: 0 }), limits }
+}
+
+/** The row of the agent: what its card asks for, and the money that coding needs. A budget that somebody wrote stays. */
+export function rowOf(card: AgentCard, standing: Entry | undefined): Entry {
+  const { entry } = planGrant(card, standing)
+  return { ...entry, budget: standing?.budget ?? BUDGET }
+}
+
+/** The card that a recipe made. @throws Error if the hub would refuse it: a fault of the recipe */
+export function cardOf(text: string): AgentCard {
+  const { value, faults } = judgeYaml(text, agentCardShape)
+  if (value === undefined) throw new Error(`the recipe made a card with a fault: ${firstOf(faults)}`)
+  return value
+}
+
+/** The page beside the card. */
+export const readmeText = (
+  lang: string,
+  { title }: Pick<Recipe, 'title'>,
+  { name, upstream, model }: RecipeFacts,
+  dir: string,
+): string => `# ${name}
+
+${title} by the recipe \`${lang}\`: \`agent.yaml\` is its card, \`image.yaml\` says what its image holds. Its model is \`${model}\`, by the upstream \`${upstream}\`.
+What is switched off in it, and why: docs/reference/recipes.md of the hub.
+
+    hub agent build ${dir}                                     # installs it on this machine, and makes its image
+    hub submit ${name} --repo . --param task="Make the tests pass"
+    hub branch diff TASK                                     # what it changed, once its task has ended
+    hub branch apply TASK                                    # merges it into the branch that you are on
+`

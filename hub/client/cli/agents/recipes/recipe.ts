@@ -1,0 +1,103 @@
+/** What a recipe is: how a coding agent of others becomes an agent of this hub. Each recipe is one file and one line of `../recipes.ts`. */
+import { Document } from 'yaml'
+import type { CodingCli } from '../../../../protocol/coding-clis.ts'
+
+/** What a person chose. */
+export interface RecipeFacts {
+  name: string
+  /** The name of its upstream in hub.yaml. */
+  upstream: string
+  model: string
+  /** `process.arch` of the machine that builds its image. */
+  arch: string
+}
+
+/** Something of the CLI that the box outside makes needless or that could not work in it. */
+export interface Off {
+  what: string
+  /** The words that do it. */
+  how: string
+  why: string
+}
+
+export interface Recipe {
+  title: string
+  /** Undefined for one that installs no CLI. */
+  cli: CodingCli | undefined
+  /** The kind of its upstream. */
+  kind: 'anthropic' | 'openai' | 'google'
+  /** Used unless a person names another. */
+  model: string
+  /** Models that it calls beside that one. */
+  helpers: readonly string[]
+  off: readonly Off[]
+  /** What works otherwise than where the CLI runs by itself. */
+  notes: readonly string[]
+  /** The card, `image.yaml` and what else the image carries, by name. `README.md` is the same for all. @throws Problem usage where this machine cannot have it */
+  files(facts: RecipeFacts): ReadonlyMap<string, string>
+}
+
+/** Where a card tells how to call it: a word for each option that takes a value, so that no value is taken for an option. */
+export const TASK = '{param:task}'
+
+/** The limits of a night: hub.yaml allows them to this agent, and its card asks for them. 2 GiB of workspace are 262 144 inodes. */
+export const NIGHT = {
+  ttl: '8h',
+  memory: '4GiB',
+  workspace: '2GiB',
+  tmp: '256MiB',
+  openFiles: 2048,
+  pids: 512,
+} as const
+/** Half of its memory, in MiB: a program that sizes its heap by the host would be killed. The workspace counts as memory too. */
+export const HEAP_MIB = 2048
+
+/** What coding with a model needs (docs/egress.md 4): contexts of 400 000 tokens, thousands of calls, money for a night. */
+export const BUDGET = {
+  call: { tokens: 400_000 },
+  attempt: { calls: 2000 },
+  tree: { usd: '10 USD' },
+  hour: { input: 5_000_000, output: 1_000_000 },
+} as const
+
+/** The packages of npm lie here in the image. */
+export const NPM = '/usr/local/lib/node_modules'
+
+interface CardWords {
+  recipe: string
+  title: string
+  driver: 'stream-json' | 'command' | 'json-lines'
+  run: readonly string[]
+  env?: Readonly<Record<string, string>>
+}
+
+/** The card of a recipe. */
+export function cardText(
+  { name, upstream }: Pick<RecipeFacts, 'name' | 'upstream'>,
+  { recipe, title, driver, run, env }: CardWords,
+): string {
+  const document = new Document({
+    name,
+    description: `${title} works on a repository`,
+    image: `hub/${name}`,
+    driver,
+    shell: true,
+    run,
+    ...(env === undefined ? {} : { env }),
+    limits: NIGHT,
+    may: { egress: [upstream] },
+  })
+  document.commentBefore = ` ${title}, by the recipe \`${recipe}\`: docs/reference/recipes.md says what is switched off, and why.`
+  const limits = document.get('limits', true) as { flow?: boolean }
+  limits.flow = true
+  const may = document.get('may', true) as { flow?: boolean }
+  may.flow = true
+  const exec = `# Programs of the repository run through their interpreter alone. To let them run by themselves (docs/sandbox.md 8):\n# relax: [exec]\n`
+  return `${document.toString({ lineWidth: 0 })}${exec}`
+}
+
+/** The recipe of its image: what a coding agent works with, and its own package. */
+export const imageText = (packages: Readonly<Record<string, readonly string[]>>, title: string): string =>
+  `base: coding\nreason: ${title} works on a repository and runs its tests\npackages:\n${Object.entries(packages)
+    .map(([registry, names]) => `  ${registry}: [${names.map((name) => JSON.stringify(name)).join(', ')}]\n`)
+    .join('')}`

@@ -1,0 +1,46 @@
+/** The page about recipes: what each installs, what it switches off, and why. */
+import { BUDGET, NIGHT } from '../../hub/client/cli/agents/recipes/recipe.ts'
+import { RECIPES } from '../../hub/client/cli/agents/recipes.ts'
+import { code, page, table } from './markdown.ts'
+
+const installs = ({ cli }: (typeof RECIPES)[string]): string[] =>
+  cli === undefined ? ['-', '-', '-', '-'] : [code(cli.package), cli.version, cli.floor, cli.license]
+
+export const recipesPage = (): string =>
+  page(
+    'Recipes',
+    '`hub/client/cli/agents/recipes/` and `hub/protocol/coding-clis.ts`',
+    'A recipe makes an agent of a coding CLI that others wrote: `hub agent new NAME --lang RECIPE`. It makes the card and the recipe of the image, declares the upstream if there is none of its kind, and writes limits, budget and row after one yes. `hub agent build` then installs the CLI on your machine; nothing of it is shipped. [Writing agents](../agents.md#coding-agents-of-others) has the whole walk.',
+    table(
+      [
+        'Recipe',
+        'Is',
+        'Package',
+        'Version',
+        'Floor',
+        'Licence',
+        'Kind of its upstream',
+        'Model',
+        'Other models that it calls',
+      ],
+      Object.entries(RECIPES).map(([word, recipe]) => [
+        ...[code(word), recipe.title, ...installs(recipe), code(recipe.kind), code(recipe.model)],
+        recipe.helpers.map(code).join(', ') || '-',
+      ]),
+    ),
+    'Below its floor nothing was tried. The version is what a recipe installs; another one is written in `image.yaml`.',
+    '## What a night needs',
+    `Limits, in \`limits.agents.NAME\` of hub.yaml and in the card: ${Object.entries(NIGHT)
+      .map(([key, value]) => code(`${key}: ${value}`))
+      .join(
+        ', ',
+      )}. 2 GiB of workspace hold 262 144 files and folders. Budget, in the row of \`policy/data.json\`: ${code(JSON.stringify(BUDGET))}. What allows more already stays.`,
+    ...Object.entries(RECIPES).flatMap(([word, { title, off, notes }]) => [
+      `## ${title} (\`${word}\`)`,
+      table(
+        ['Switched off', 'By', 'Why'],
+        off.map(({ what, how, why }) => [what, how, why]),
+      ),
+      notes.map((note) => `- ${note}`).join('\n'),
+    ]),
+  )
