@@ -25,8 +25,8 @@ inspecting := ["audit.export", "audit.list", "audit.show", "audit.verify", "conf
 
 others := [
 	"artifact.delete", "budget.reset", "checkpoint.witness", "console.join", "lease.renew", "message.receive", "message.reply", "message.send",
-	"message.subscribe", "monitor.alert", "secret.get", "session.capture", "session.join", "session.observe", "session.open", "session.provision",
-	"session.reap", "session.renew", "task.ask", "task.delegate", "task.log", "task.progress", "task.release", "task.result", "task.retry",
+	"message.subscribe", "monitor.alert", "secret.get", "session.capture", "session.frame", "session.join", "session.observe", "session.open", "session.provision",
+	"session.reap", "session.renew", "session.turn", "task.ask", "task.delegate", "task.log", "task.progress", "task.release", "task.result", "task.retry",
 	"task.settle", "", "no.such",
 ]
 

@@ -367,9 +367,11 @@ relaxed_wider := {each | some each in input.resource.child.relax} - {each | some
 
 own_verbs := {
 	"artifact.put",
+	"session.frame",
 	"session.join",
 	"session.open",
 	"session.renew",
+	"session.turn",
 	"task.ask",
 	"task.log",
 	"task.progress",

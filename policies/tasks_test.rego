@@ -535,8 +535,8 @@ test_only_agents_delegate if {
 # --- a session's own verbs
 
 own_verbs := [
-	"artifact.put", "session.join", "session.open", "session.renew", "task.ask", "task.log", "task.progress",
-	"task.result",
+	"artifact.put", "session.frame", "session.join", "session.open", "session.renew", "session.turn", "task.ask",
+	"task.log", "task.progress", "task.result",
 ]
 
 test_a_session_does_its_own_verbs_without_a_policy_row if {

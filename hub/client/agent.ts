@@ -33,6 +33,7 @@ import { createInbox, type MessageHandler } from './agent/inbox.ts'
 import { createPendingReplies } from './agent/pending.ts'
 import { createTaskRun, type RunOptions, type TaskHandler } from './agent/task-run.ts'
 import { type ConnectOptions, join, type Transport } from './agent/transport.ts'
+import { createTurns, type PromptHandler, type Turns } from './agent/turns.ts'
 import { createWire } from './agent/wire.ts'
 
 export type { AgreeOptions, AnswerOptions } from './agent/answers.ts'
@@ -40,7 +41,8 @@ export type { Artifacts, FileContent, Folder } from './agent/artifacts.ts'
 export type { Body, ChildOutcome, Message, TaskFacts } from './agent/contract.ts'
 export { type Afterthought, ProgramFault } from './agent/task-run.ts'
 export type { ConnectOptions } from './agent/transport.ts'
-export type { BudgetLowBody }
+export type { PromptHandler, Turn, Turns, TurnUsage } from './agent/turns.ts'
+export type { BudgetLowBody, StopReason }
 
 export interface Progress {
   text?: string
@@ -81,6 +83,14 @@ export interface HubAgent {
   readonly signal: AbortSignal
   /** What to do with the task. The return value is its result; large things belong into artifacts. */
   onTask(handler: TaskHandler): void
+  /**
+   * What people say to this session while it lives: of `mode: chat` its work, of a task notes on the way. `hub.onPrompt((turn) => answer)`: one
+   * turn after the other; a text that it returns is the turn's, and so is what `turn.text(part)` adds before. Without `onTask` the session
+   * ends, with success, once it is closed.
+   */
+  onPrompt(handler: PromptHandler): void
+  /** The same without a handler: `for await (const turn of hub.turns) { ... }` in the handler of the task; and for drivers. */
+  readonly turns: Turns
   /** A handler's return value answers a `request`; a throw answers it with `{error}`. `hub.onMessage('ping', () => ({ ok: true }))` */
   onMessage(type: string, handler: MessageHandler): void
   /** Gets every message without a handler for its type. It answers nothing by itself: use `reply` for a request. For drivers. */
@@ -176,6 +186,7 @@ function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { ter
     (thrown) => void log(`the handler of onBudgetLow failed: ${String(thrown)}`, 'warn').catch(() => {}),
   )
   let handler: TaskHandler | undefined
+  let promptHandler: PromptHandler | undefined
   let latestProgress: Progress | undefined
   let progressTimer: NodeJS.Timeout | undefined
 
@@ -207,15 +218,23 @@ function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { ter
       await post({ id: newId(), kind: 'result', body }, { patient: true, withinMs })
     },
   })
+  const turning = createTurns({
+    signal: run.signal,
+    post: (kind, body, { patient }) => post({ id: newId(), kind, body }, { patient }),
+    warn: (text) => void log(text, 'warn').catch(() => {}),
+  })
   const inbox = createInbox({
     transport,
+    onTurn: turning.hear,
     pending,
     reply: (message, body) => reply(message, body),
     onAnswered: answers.hear,
     onBudgetLow: warnings.hear,
     onReturned: ({ detail }) => void log(`a message was not delivered: ${String(detail)}`, 'warn').catch(() => {}),
     onStop(kind, body) {
-      if (kind === 'cancel') run.stop(new HubError('cancelled', 'the task was cancelled'), STOP_GRACE_MS)
+      if (kind === 'finish' && body.closed === true)
+        run.stop(new HubError('inbox_closed', 'the session was closed'), Number(body.graceMs) || STOP_GRACE_MS)
+      else if (kind === 'cancel') run.stop(new HubError('cancelled', 'the task was cancelled'), STOP_GRACE_MS)
       else run.stop(new HubError('mode_draining', 'the hub is stopping'), Number(body.graceMs) || STOP_GRACE_MS)
     },
     onEnd(thrown) {
@@ -268,6 +287,11 @@ function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { ter
       if (handler !== undefined) throw new TypeError('onTask was called twice: a session has one task')
       handler = given
     },
+    onPrompt(given) {
+      if (promptHandler !== undefined) throw new TypeError('onPrompt was called twice: a session has one')
+      promptHandler = given
+    },
+    turns: turning.turns,
     onMessage: inbox.onType,
     onAny: inbox.onAny,
     onBudgetLow: warnings.on,
@@ -331,7 +355,7 @@ function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { ter
       inbox.start()
       inbox.release()
       try {
-        return await run.run(handler, options)
+        return await run.run(turning.beside(handler, promptHandler), options)
       } finally {
         close()
       }

@@ -3,10 +3,10 @@
  * must not fill the disk. Pure bookkeeping in memory; gate.ts writes.
  *
  * B1. A session has the budget of an hour at once, and it refills evenly. Within it, everything admitted is a record each time.
- * B2. Beyond it, what concerns only the session itself (a log line, progress, a look for mail) goes on, and one record a minute says how
+ * B2. Beyond it, what concerns only the session itself (a log line, progress, text of a turn, a look for mail) goes on, and one record a minute says how
  *     many there were; a summed record is the record of each of them.
  * B3. Beyond it, what reaches others or the disk, and subscriptions (a sum would not name the topics), is refused as `rate_limited`, with
- *     the time to come back. What a session needs to live and to end (join, renewal, opening a line, result) is never refused: there are
+ *     the time to come back. What a session needs to live and to end (join, renewal, opening a line, its turns, its result) is never refused: there are
  *     few of these.
  * B4. Only sessions of agents have a budget: people, the hub's own steps and the watchdog are recorded each time.
  */
@@ -17,8 +17,14 @@ import { type Principal, principalText } from './principal.ts'
 
 const HOUR_MS = 3_600_000
 export const SUM_EVERY_MS = 60_000
-const SUMMED: ReadonlySet<OperationName> = new Set(['task.log', 'task.progress', 'message.receive'])
-const UPKEEP: ReadonlySet<OperationName> = new Set(['session.join', 'session.renew', 'session.open', 'task.result'])
+const SUMMED: ReadonlySet<OperationName> = new Set(['task.log', 'task.progress', 'message.receive', 'session.frame'])
+const UPKEEP: ReadonlySet<OperationName> = new Set([
+  'session.join',
+  'session.renew',
+  'session.open',
+  'session.turn',
+  'task.result',
+])
 
 /** What was admitted and counted, for its summed record. */
 export interface AdmittedSum {

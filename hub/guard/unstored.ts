@@ -25,7 +25,13 @@ import { hubPrincipal } from './principal.ts'
 import type { RefusalSum, Refusals } from './refusals.ts'
 
 /** What needs no row. */
-const ROUTED: ReadonlySet<OperationName> = new Set(['message.send', 'message.reply', 'task.progress', 'task.log'])
+const ROUTED: ReadonlySet<OperationName> = new Set([
+  'message.send',
+  'message.reply',
+  'task.progress',
+  'task.log',
+  'session.frame',
+])
 
 export interface Unstored {
   admit<Result>(call: Call, row: Operation, effect: (grant: Grant) => Result): Result

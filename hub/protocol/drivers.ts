@@ -21,11 +21,14 @@ interface Driver {
 }
 
 export const DRIVERS = {
-  sdk: { how: 'in the process of the shim', features: ['takesMessages'] },
-  'json-lines': { how: 'by lines on standard input and output', features: ['takesMessages'] },
+  sdk: { how: 'in the process of the shim', features: ['takesMessages', 'takesPrompts', 'cancelsTurns'] },
+  'json-lines': {
+    how: 'by lines on standard input and output',
+    features: ['takesMessages', 'takesPrompts', 'cancelsTurns'],
+  },
   command: { how: 'as an ordinary program', features: [] },
   'stream-json': { how: 'as a coding CLI that prints one JSON event a line', features: ['reportsUsage'] },
-  stub: { how: 'not at all, and replays a script instead', features: [] },
+  stub: { how: 'not at all, and replays a script instead', features: ['takesPrompts', 'cancelsTurns'] },
 } as const satisfies Record<string, Driver>
 
 export type DriverName = keyof typeof DRIVERS

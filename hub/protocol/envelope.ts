@@ -14,6 +14,8 @@ export const MESSAGE_KINDS = [
   'progress',
   'log',
   'ask',
+  'turn',
+  'frame',
 ] as const
 export type MessageKind = (typeof MESSAGE_KINDS)[number]
 

@@ -12,7 +12,7 @@
  */
 import { ERRORS, HubError, toHubError } from '../../hub/base/errors.ts'
 import { approvalOf } from '../../hub/client/agent/answers.ts'
-import type { Delegation, HubAgent, Message } from '../../hub/client/agent.ts'
+import type { Delegation, HubAgent, Message, Turn } from '../../hub/client/agent.ts'
 import type { DataClass } from '../../hub/protocol/data-class.ts'
 import type { MessageKind, ResultFault } from '../../hub/protocol/envelope.ts'
 import { STOP_REASONS, stopReasonOf } from '../../hub/protocol/stop-reasons.ts'
@@ -48,6 +48,8 @@ export interface ConversationOptions {
   warn: (text: string) => void
   /** Stores a value that no result can hold, and returns its replacement. */
   keepLarge: (value: unknown) => Promise<unknown>
+  /** The turn that goes on, if this driver is given prompts. */
+  turn?: () => Turn | undefined
   /** Remembers the class of an output. */
   classify: (path: string, dataClass: string) => void
 }
@@ -116,6 +118,7 @@ export function createConversation(options: ConversationOptions): Conversation {
       delegate: () => wait(id, (options) => hub.delegate(fields as Delegation, options)),
       ask: () => wait(id, (options) => hub.ask(text, { ...options, timeoutMs })),
       classify: () => options.classify(path, String(dataClass)),
+      turn: () => speak(fields),
       result: () => finish(fields),
     }
     await carriers[op]()
@@ -126,6 +129,25 @@ export function createConversation(options: ConversationOptions): Conversation {
     if (message === undefined) throw new HubError('already_resolved', 'no request with that id waits for your reply')
     await hub.reply(message, body, { dataClass })
     openRequests.delete(correlationId)
+  }
+
+  async function speak({ text, tool, usage, stopReason, error }: Verb['fields']): Promise<void> {
+    const turn = options.turn?.()
+    if (turn === undefined) throw new HubError('already_resolved', 'no turn goes on: a prompt begins one')
+    const reason = stopReasonOf(stopReason)
+    if (stopReason !== undefined && reason === undefined)
+      throw new HubError('schema_invalid', `stopReason: one of ${STOP_REASONS.join(' ')}`)
+    const call = tool as { name?: unknown; text?: unknown } | undefined
+    if (call !== undefined && (typeof call.name !== 'string' || !['string', 'undefined'].includes(typeof call.text)))
+      throw new HubError('schema_invalid', 'tool: {name, text}, both texts')
+    const used = usage as Record<'input' | 'cached' | 'output', unknown> | undefined
+    const figures = used === undefined ? [] : [used.input, used.cached ?? 0, used.output]
+    if (!figures.every((each) => Number.isSafeInteger(each) && Number(each) >= 0))
+      throw new HubError('schema_invalid', 'usage: {input, cached, output}, whole numbers')
+    if (typeof text === 'string') turn.text(text)
+    if (call !== undefined) turn.tool(call as { name: string; text?: string })
+    if (used !== undefined) turn.usage(used as Parameters<Turn['usage']>[0])
+    if (reason !== undefined) await turn.done(reason, error as string | undefined)
   }
 
   function finish({ outcome = 'succeeded', value, error, stopReason }: Verb['fields']): void {

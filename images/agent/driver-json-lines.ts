@@ -1,5 +1,5 @@
 /** The driver `json-lines`: one JSON object per line on the program's standard input and output (docs/protocol.md 10). */
-import type { Message } from '../../hub/client/agent.ts'
+import type { Message, Turn } from '../../hub/client/agent.ts'
 import { STOP_GRACE_MS } from '../../hub/protocol/stop-grace.ts'
 import { startChild } from './child.ts'
 import { createConversation } from './conversation.ts'
@@ -19,9 +19,11 @@ import {
 import { createLineSplitter, LINE_BYTES_MAX, lineOf } from './lines.ts'
 import { VERB_NAMES } from './verbs.ts'
 
-export async function driveJsonLines({ hub, argv, env, workspace, cwd, log, classes }: DriverOptions): Promise<Ending> {
+export async function driveJsonLines(options: DriverOptions): Promise<Ending> {
+  const { hub, argv, env, workspace, cwd, log, classes, turns, chat } = options
   const { task, deadlineMs } = hub.joined
   const child = startChild(argv, { env, cwd })
+  let turn: Turn | undefined
   const conversation = createConversation({
     hub,
     verbs: VERB_NAMES,
@@ -29,6 +31,7 @@ export async function driveJsonLines({ hub, argv, env, workspace, cwd, log, clas
     hand,
     keepLarge: (value) => keepLarge(workspace, value),
     classify: classes.set,
+    turn: () => turn,
     async say(answer, mustArrive) {
       if (mustArrive) await child.drained()
       child.write(lineOf(answer))
@@ -41,6 +44,21 @@ export async function driveJsonLines({ hub, argv, env, workspace, cwd, log, clas
     if (!child.write(lineOf({ op: 'budget', ...low })))
       log.add('it was not told that money runs low: the program does not read its input', 'warn')
   })
+
+  /** The next prompt is written once the turn before has ended; a program that reads nothing gets none. */
+  async function handPrompts(): Promise<void> {
+    for await (const next of turns) {
+      turn = next
+      if (!child.write(lineOf({ op: 'prompt', turn: next.id, number: next.number, text: next.prompt }))) {
+        await next.done('error', 'the program does not read its input')
+        continue
+      }
+      next.signal.addEventListener('abort', () => child.write(lineOf({ op: 'cancel', turn: next.id })), { once: true })
+      // A program that is gone ended no turn: the hub says what becomes of it.
+      if ((await Promise.race([next.ended, child.exit])) !== undefined) return
+    }
+  }
+  void handPrompts()
 
   function hand(message: Message): void {
     if (child.write(lineOf(conversation.hear(message)))) return
@@ -70,5 +88,8 @@ export async function driveJsonLines({ hub, argv, env, workspace, cwd, log, clas
   const given = resultEnding(conversation)
   if (given !== undefined) return given
   if (exit.kind === 'not_started') return failed(`the program could not be started: ${exit.why}`)
+  // It was told that nothing more comes.
+  if (chat && hub.signal.aborted && exit.kind === 'exited' && exit.code === 0)
+    return { kind: 'result', result: { outcome: 'succeeded' } }
   return { kind: 'crash', why: `the program ended without a result (${exitText(exit)})` }
 }

@@ -1,10 +1,12 @@
 /**
  * The driver `stub`: no program at all. It replays a script, so that whatever uses an agent can be tried without a model (docs/protocol.md 10).
- * Each step is a line as a program of `json-lines` prints it, or one of the three below; each is over before the next begins.
+ * Each step is a line as a program of `json-lines` prints it, or one of those below; each is over before the next begins. A `prompt` waits for the next
+ * prompt; the steps after it, up to the next `prompt`, are its turn, and what is left of them is skipped once it is cancelled.
  */
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
+import type { Turn } from '../../hub/client/agent.ts'
 import { judgeArtifactName } from '../../hub/protocol/paths.ts'
 import { expandArgv } from './argv.ts'
 import { createConversation } from './conversation.ts'
@@ -33,10 +35,11 @@ function readScript(run: readonly string[]): Step[] {
 }
 
 export async function driveStub(options: DriverOptions): Promise<Ending> {
-  const { hub, workspace, log, classes, input } = options
+  const { hub, workspace, log, classes, input, turns } = options
   const { argv } = expandArgv(options.argv, { input, params: hub.joined.task.params })
   const steps = readScript(argv)
   let fault: string | undefined
+  let turn: Turn | undefined
   const conversation = createConversation({
     hub,
     verbs: VERB_NAMES,
@@ -48,11 +51,19 @@ export async function driveStub(options: DriverOptions): Promise<Ending> {
     hand: () => {},
     keepLarge: (value) => keepLarge(workspace, value),
     classify: classes.set,
+    turn: () => turn,
   })
   const own: Readonly<Record<string, (step: Step) => Promise<string | undefined>>> = {
     async wait({ ms }) {
       if (typeof ms !== 'number' || !(ms >= 0 && ms <= 86_400_000)) return 'ms: 0 to 86400000'
-      await wait(ms, undefined, { signal: hub.signal })
+      await wait(ms, undefined, { signal: turn?.signal ?? hub.signal }).catch((thrown) => {
+        if (turn?.signal.aborted !== true || hub.signal.aborted) throw thrown
+      })
+      return undefined
+    },
+    async prompt() {
+      turn = await turns.next()
+      return undefined
     },
     async write({ name, text }) {
       if (typeof name !== 'string' || typeof text !== 'string') return 'name and text are texts'
@@ -62,12 +73,21 @@ export async function driveStub(options: DriverOptions): Promise<Ending> {
     },
     crash: async () => undefined,
   }
+  /** A text of a turn may repeat its prompt. */
+  const said = (step: Step): Step =>
+    step.op === 'turn' && typeof step.text === 'string'
+      ? { ...step, text: step.text.replaceAll('{prompt}', () => turn?.prompt ?? '') }
+      : step
   for (const [at, step] of steps.entries()) {
     const { op } = step
+    if (turn?.signal.aborted === true && op !== 'prompt') continue
     const act = typeof op === 'string' && Object.hasOwn(own, op) ? own[op] : undefined
-    if (act === undefined) await conversation.take({ bytes: Buffer.from(JSON.stringify({ id: at + 1, ...step })) })
+    if (act === undefined)
+      await conversation.take({ bytes: Buffer.from(JSON.stringify({ id: at + 1, ...said(step) })) })
     else fault = await act(step)
     if (op === 'crash') return { kind: 'crash', why: `step ${at + 1} of the script crashes` }
+    // No further prompt comes: the session is to end.
+    if (op === 'prompt' && turn === undefined) return { kind: 'result', result: { outcome: 'succeeded' } }
     if (fault !== undefined) return failed(`step ${at + 1} of the script: ${fault}`)
     if (conversation.result() !== undefined) break
   }

@@ -1,7 +1,7 @@
 /** What all drivers share: how a program's run ends, how it is stopped, how its log is read. */
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { HubAgent } from '../../hub/client/agent.ts'
+import type { HubAgent, Turns } from '../../hub/client/agent.ts'
 import type { ResultFault } from '../../hub/protocol/envelope.ts'
 import { STOP_GRACE_MS } from '../../hub/protocol/stop-grace.ts'
 import type { Child } from './child.ts'
@@ -27,6 +27,14 @@ export interface DriverOptions {
   workspace: string
   log: LogLines
   classes: Classes
+  /**
+   * Prompts that people give while the program lives, one turn after the other. `turns.next()` answers the next one, begun, and undefined once the
+   * session is to end; `turn.text`, `turn.tool` and `turn.usage` say what comes of it, `turn.done(stopReason)` ends it, `turn.signal` is the
+   * cancel of that turn alone. Only a driver with the feature `takesPrompts` is given any.
+   */
+  turns: Turns
+  /** A session of `mode: chat`: it goes on after each turn until it is closed. Else prompts are notes to a program at work. */
+  chat: boolean
 }
 
 /** How the hub's grace is divided: half to end by itself, a quarter after SIGTERM, the rest for storing outputs. */

@@ -33,7 +33,7 @@ export async function runProgram(
   { inputs }: TaskFacts,
   { workspace, home, classes, repository, fallen }: ProgramPlace,
 ): Promise<unknown> {
-  const { driver, run } = hub.joined.program
+  const { driver, run, mode } = hub.joined.program
   const log = createLogLines({
     post(text, level) {
       process.stderr.write(`${text}\n`)
@@ -50,7 +50,8 @@ export async function runProgram(
     const drive = await DRIVES[driver]()
     const env = environmentOf(hub, home)
     const cwd = repository?.folder ?? workspace
-    return await drive({ hub, argv: run, env, workspace, cwd, log, classes, input, inputFolder: folder })
+    const prompts = { turns: hub.turns, chat: mode === 'chat' }
+    return await drive({ hub, argv: run, env, workspace, cwd, log, classes, input, inputFolder: folder, ...prompts })
   }
   // What prevents the program from starting would prevent it again: a failed task, not a crash.
   const ending = await drive().catch((thrown: unknown) => failed((thrown as Error).message))

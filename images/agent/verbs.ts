@@ -28,6 +28,7 @@ export const VERBS = {
   },
   ask: { text: 'string', timeoutMs: 'number?' },
   classify: { path: 'string', dataClass: 'string' },
+  turn: { text: 'string?', tool: 'object?', usage: 'object?', stopReason: 'string?', error: 'string?' },
   result: { outcome: 'string?', value: 'any?', error: 'string?', stopReason: 'string?' },
 } as const satisfies Record<string, Fields>
 
@@ -87,6 +88,16 @@ export const VERB_WORDS: {
   classify: [
     'says how far a file in `out` may be passed on. The file gets this class when it is stored, before the result; of several the strictest counts',
     { path: 'a file or a folder, as below `out`; `.` for all of it', dataClass: 'as above' },
+  ],
+  turn: [
+    'says what comes of the prompt that the program was given last',
+    {
+      text: 'adds to what the turn says',
+      tool: '`{name, text}`: a tool is called',
+      usage: '`{input, cached, output}`: tokens so far',
+      stopReason: `ends the turn: ${STOP_REASONS.join(', ')}`,
+      error: 'what went wrong, with `stopReason: error`',
+    },
   ],
   result: [
     'gives the result; the first one counts, and the program is told to end',

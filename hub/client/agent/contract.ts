@@ -32,6 +32,8 @@ export interface Program {
   driver: DriverName
   run: string[]
   env: Record<string, string>
+  /** Only of a session that goes on after each turn, until it is closed. */
+  mode?: 'chat'
 }
 
 export interface TokenAnswer {

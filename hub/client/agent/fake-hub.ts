@@ -25,6 +25,7 @@ import { createAnswers } from './answers.ts'
 import { type Artifacts, createFolder } from './artifacts.ts'
 import { createBudgetWarnings } from './budget-warnings.ts'
 import type { ArtifactRow, Body, ChildOutcome, JoinAnswer, Message, TaskFacts } from './contract.ts'
+import { createFakeTurns, type FakeTurns } from './fake-turns.ts'
 import type { MessageHandler } from './inbox.ts'
 import { createTaskRun, type RunOptions, type TaskHandler } from './task-run.ts'
 
@@ -63,7 +64,7 @@ export interface FakeHubOptions {
   onApproval?: (message: SentMessage) => Partial<Omit<AnsweredBody, 'approval'>>
 }
 
-export interface FakeHub extends HubAgent {
+export interface FakeHub extends HubAgent, FakeTurns {
   readonly sent: readonly SentMessage[]
   readonly logs: readonly { level: string; text: string }[]
   readonly progressed: readonly Progress[]
@@ -85,6 +86,18 @@ export interface FakeHub extends HubAgent {
 /** The hub's limit of a body; envelope.ts, which names it, loads a package that no image carries. */
 const BODY_BYTES_MAX = 64 * 1024
 
+const taskOf = (given: Partial<TaskFacts> | undefined, inputs: FolderRef | null): TaskFacts => ({
+  task: newUuid(systemRandom, Date.now()),
+  attempt: 1,
+  params: {},
+  inputs,
+  capabilities: [],
+  parent: null,
+  depthLeft: 3,
+  tasksLeft: 64,
+  ...given,
+})
+
 /** For the unit tests of an agent. */
 export function createFakeHub(options: FakeHubOptions = {}): FakeHub {
   const { agent = 'under-test', ttlMs = 60_000, refuse } = options
@@ -104,17 +117,7 @@ export function createFakeHub(options: FakeHubOptions = {}): FakeHub {
   let closed = false
 
   const store = createFakeArtifacts((name) => check({ kind: 'event', to: 'hub', type: 'artifact.put', body: { name } }))
-  const task: TaskFacts = {
-    task: newUuid(systemRandom, Date.now()),
-    attempt: 1,
-    params: {},
-    inputs: options.inputs === undefined ? null : store.folder(options.inputs),
-    capabilities: [],
-    parent: null,
-    depthLeft: 3,
-    tasksLeft: 64,
-    ...options.task,
-  }
+  const task = taskOf(options.task, options.inputs === undefined ? null : store.folder(options.inputs))
   const nowMs = Date.now()
   const joined: JoinAnswer = {
     session,
@@ -163,10 +166,11 @@ export function createFakeHub(options: FakeHubOptions = {}): FakeHub {
       result ??= body
     },
   })
+  const turns = createFakeTurns(run, (text) => logs.push({ level: 'warn', text }))
   async function perform(runOptions?: RunOptions): Promise<ResultBody> {
     inbox.begin()
     try {
-      return await run.run(handler, runOptions)
+      return await run.run(turns.beside(handler), runOptions)
     } finally {
       closed = true
     }
@@ -189,6 +193,7 @@ export function createFakeHub(options: FakeHubOptions = {}): FakeHub {
       if (handler !== undefined) throw new TypeError('onTask was called twice: a session has one task')
       handler = given
     },
+    ...turns.agent,
     onMessage: inbox.onType,
     onAny: inbox.onAny,
     onBudgetLow: warnings.on,

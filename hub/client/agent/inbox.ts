@@ -27,6 +27,8 @@ export interface InboxOptions {
   onAnswered: (body: AnsweredBody) => void
   /** Money of this session, or of the tasks it belongs to, runs low. */
   onBudgetLow: (body: BudgetLowBody) => void
+  /** A prompt, or one that was taken back; false if it is neither. */
+  onTurn: (type: string | undefined, body: Body) => boolean
   /** A `cancel` or `finish` delivery. */
   onStop: (kind: 'cancel' | 'finish', body: Body) => void
   /** Reading can never succeed again: the session ended or the deadline passed. */
@@ -88,6 +90,7 @@ export function createInbox(options: InboxOptions): Inbox {
     else if (delivery.from !== undefined) void handle(delivery as Message)
     else if (delivery.type === ANSWERED) options.onAnswered(delivery.body as unknown as AnsweredBody)
     else if (delivery.type === BUDGET_LOW) options.onBudgetLow(delivery.body as unknown as BudgetLowBody)
+    else options.onTurn(delivery.type, delivery.body)
   }
 
   /** If a reply cannot be sent any more, nobody waits for it, or it is asked for again. */

@@ -3,7 +3,7 @@
  *
  * 1. A result is posted exactly once, whatever ends the handler: return, throw, cancel, drain, SIGTERM or the deadline.
  * 2. A task that is stopped before it is done is `failed` with the reason; its value is what the handler still returned, or last marked as
- *    partial. If the hub told it to finish, what it returns within the grace is its result. Any other stop except the deadline says
+ *    partial. If the hub or a person told it to finish, what it returns within the grace is its result. Any other stop except the deadline says
  *    `stopped`, so that the hub knows that the task was interrupted and did not fail.
  * 3. The abort comes early enough that a partial result arrives before the deadline.
  * 4. While a question waits for a person the clock stands still, for `waitMs` in all, as it does at the hub (fault C1).
@@ -63,6 +63,8 @@ export interface TaskRun {
 }
 
 const ERROR_CHARS_MAX = 4_000
+/** Why a task is told to finish: what its handler then returns is its result. */
+const FINISHES: ReadonlySet<string> = new Set(['mode_draining', 'inbox_closed'])
 
 /** A value JSON cannot hold, or that the hub finds too large: the program's fault, to be said in its result. */
 const isValueRefused = (thrown: unknown) =>
@@ -150,7 +152,7 @@ export function createTaskRun({ task, ttlMs, waitMs = 0, post }: TaskRunOptions)
     })
     await Promise.race([handled, handlerGone])
     const reason = abort.signal.reason as HubError | undefined
-    const finished = reason?.code === 'mode_draining' && returned
+    const finished = reason !== undefined && FINISHES.has(reason.code) && returned
     if (reason !== undefined && !finished) failure = `stopped before it was done: ${reason.message}`
     value ??= failure === undefined ? undefined : partialValue
     const cut = reason !== undefined && !finished && reason.code !== 'ttl_expired'

@@ -42,9 +42,11 @@ const TTL_MS_MAX = 3_600_000
 const OF_A_SESSION: ReadonlySet<string> = new Set([
   'artifact.put',
   'message.receive',
+  'session.frame',
   'session.join',
   'session.open',
   'session.renew',
+  'session.turn',
   'task.log',
   'task.progress',
   'task.result',

@@ -24,6 +24,7 @@ import {
 } from '../../protocol/envelope.ts'
 import type { OperationName } from '../../protocol/operations.ts'
 import { parseShape } from '../../protocol/parse.ts'
+import { frameBodyShape, turnBodyShape } from '../../protocol/turn.ts'
 import type { Store } from '../../store/database.ts'
 import type { Artifacts } from '../artifacts.ts'
 import type { Losses } from '../dispatch/losses.ts'
@@ -48,6 +49,8 @@ export const OPERATION_OF_KIND: Record<MessageKind, OperationName> = {
   progress: 'task.progress',
   log: 'task.log',
   ask: 'task.ask',
+  turn: 'session.turn',
+  frame: 'session.frame',
 }
 
 /** What the record says of it beside the envelope's hash. */
@@ -187,6 +190,9 @@ export function createRouter(parts: {
         const { level, text } = journal.log(sender.task, line)
         events.publish('hub.task.log.v1', subject, { agent: sender.agent, session: sender.id, level, text })
       })
+    } else if (envelope.kind === 'turn' || envelope.kind === 'frame') {
+      parseShape(envelope.kind === 'turn' ? turnBodyShape : frameBodyShape, envelope.body, 'body')
+      throw new HubError('unsupported_mode', 'this session is given no prompts')
     } else {
       const { text } = parseShape(askBodyShape, envelope.body, 'body')
       const question = { task: sender.task, session: sender.id, askId: envelope.id, text }
