@@ -19,7 +19,7 @@ const sent = z.strictObject({
   delivered: z.int().optional().describe('of a broadcast: how many have it'),
   refused: z.int().optional().describe('of a broadcast: for how many it was refused'),
 })
-export const deliveryShape = z.strictObject({
+const deliveryShape = z.strictObject({
   number: z.int().describe('offered again until `after` passes it'),
   kind: z.enum(['message', 'reply', 'refused', 'cancel', 'finish']),
   id: z.string(),
