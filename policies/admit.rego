@@ -32,6 +32,8 @@ answer := data.hub.sandbox.answer if {
 	startswith(input.operation, "message.")
 } else := data.hub.egress.answer if {
 	input.operation == "egress.request"
+} else := data.hub.tools.answer if {
+	input.operation == "tool.permit"
 } else := data.hub.tasks.answer if {
 	input.principal.kind == "agent"
 } else := data.hub.tasks.answer if {

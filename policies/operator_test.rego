@@ -27,7 +27,7 @@ others := [
 	"artifact.delete", "budget.reset", "checkpoint.witness", "console.join", "lease.renew", "message.receive", "message.reply", "message.send",
 	"message.subscribe", "monitor.alert", "secret.get", "session.capture", "session.frame", "session.join", "session.observe", "session.open", "session.provision",
 	"session.reap", "session.renew", "session.turn", "task.ask", "task.delegate", "task.log", "task.progress", "task.release", "task.result", "task.retry",
-	"task.settle", "", "no.such",
+	"task.settle", "tool.permit", "", "no.such",
 ]
 
 every_operation := array.concat(array.concat(array.concat(reading, inspecting), acting), array.concat(owner_only, others))

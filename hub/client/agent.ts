@@ -31,6 +31,7 @@ import { type BudgetLowHandler, createBudgetWarnings } from './agent/budget-warn
 import type { Body, ChildOutcome, JoinAnswer, Message } from './agent/contract.ts'
 import { createInbox, type MessageHandler } from './agent/inbox.ts'
 import { createPendingReplies } from './agent/pending.ts'
+import { askPermit, type Permission, type Permit } from './agent/permits.ts'
 import { createTaskRun, type RunOptions, type TaskHandler } from './agent/task-run.ts'
 import { type ConnectOptions, join, type Transport } from './agent/transport.ts'
 import { createTurns, type PromptHandler, type Turns } from './agent/turns.ts'
@@ -39,6 +40,7 @@ import { createWire } from './agent/wire.ts'
 export type { AgreeOptions, AnswerOptions } from './agent/answers.ts'
 export type { Artifacts, FileContent, Folder } from './agent/artifacts.ts'
 export type { Body, ChildOutcome, Message, TaskFacts } from './agent/contract.ts'
+export type { Permission, Permit } from './agent/permits.ts'
 export { type Afterthought, ProgramFault } from './agent/task-run.ts'
 export type { ConnectOptions } from './agent/transport.ts'
 export type { PromptHandler, Turn, Turns, TurnUsage } from './agent/turns.ts'
@@ -118,6 +120,13 @@ export interface HubAgent {
   delegate(delegation: Delegation, options?: Pick<WaitOptions, 'onAccepted'>): Promise<ChildOutcome>
   /** Asks the operator and waits for the answer. Meanwhile the time to live stands still, for 30 min in all. */
   ask(text: string, options?: WaitOptions): Promise<Body>
+  /**
+   * Asks whether a tool may be used, by `permissions` of the card, the rules, and a person where these ask (docs/permissions.md):
+   * `const { allowed, reason } = await hub.permit({ tool: 'Bash', kind: 'execute', title: 'npm test', arguments: { command: 'npm test' } })`.
+   * Never throws: what is refused, not answered within `timeoutMs`, or overtaken by a stop is a no with its reason. While a person is asked
+   * the time to live stands still, for 30 min in all.
+   */
+  permit(permit: Permit, options?: Pick<WaitOptions, 'timeoutMs' | 'onAccepted'>): Promise<Permission>
   /**
    * Does `act`; where the rules ask a person first, waits for the answer and does it again: `await hub.agreed(() => hub.send(...))`. The act
    * must be the same each time, since the yes is for exactly that act, once. Throws `approval_refused` after a no, or when nobody answered
@@ -258,6 +267,22 @@ function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { ter
     say().then(onAccepted, (thrown) => pending.fail(envelope.id, thrown))
     return await answer
   }
+  /** The same for what a person may be asked about: meanwhile the time to live stands still. */
+  async function whileWaiting(envelope: Body & { id: string }, what: string, options: WaitOptions): Promise<Body> {
+    let goOn = () => {}
+    let isAnswered = false
+    // Counts from when the hub accepted it, as the hub does.
+    const onAccepted = () => {
+      if (!isAnswered) goOn = run.waiting()
+      options.onAccepted?.()
+    }
+    try {
+      return await exchange(envelope, what, { ...options, onAccepted })
+    } finally {
+      isAnswered = true
+      goOn()
+    }
+  }
   const classed = ({ dataClass }: SendOptions) => (dataClass === undefined ? {} : { dataClass })
   async function send(kind: MessageKind, to: string, type: string, body: Body = {}, options: SendOptions = {}) {
     await post({ id: newId(), kind, to, type, ...classed(options), body })
@@ -317,21 +342,19 @@ function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { ter
       )
       return answer as unknown as ChildOutcome
     },
-    async ask(text, options = {}) {
-      let goOn = () => {}
-      let isAnswered = false
-      // Counts from when the hub accepted it, as the hub does.
-      const onAccepted = () => {
-        if (!isAnswered) goOn = run.waiting()
-        options.onAccepted?.()
-      }
-      const envelope = { id: newId(), kind: 'ask', ...classed(options), body: { text } }
-      try {
-        return await exchange(envelope, 'the question to the operator', { ...options, onAccepted })
-      } finally {
-        isAnswered = true
-        goOn()
-      }
+    ask: (text, options = {}) =>
+      whileWaiting(
+        { id: newId(), kind: 'ask', ...classed(options), body: { text } },
+        'the question to the operator',
+        options,
+      ),
+    async permit(permit, options = {}) {
+      const id = newId()
+      const giveUp = (why: HubError) => pending.fail(id, why)
+      return await askPermit(permit, {
+        ...{ signal: run.signal, giveUp },
+        exchange: (body) => whileWaiting({ id, kind: 'permit', body }, `whether ${permit.tool} may be used`, options),
+      })
     },
     async agreed(act, options) {
       inbox.start()

@@ -2,6 +2,8 @@
 
 import type { Clock } from '../base/clock.ts'
 import { cardNote, restartsOf } from '../protocol/agent.ts'
+import { relaxOf } from '../protocol/relax.ts'
+import { DEFAULT_PERMISSIONS } from '../protocol/tools.ts'
 import type { AgentView, SessionView, TaskView } from '../protocol/views.ts'
 import type { Artifacts } from '../work/artifacts.ts'
 import type { Dispatcher } from '../work/dispatch/dispatcher.ts'
@@ -101,7 +103,8 @@ export function agentView(
     provenance: provenance ?? null,
     driver,
     shell,
-    relax: card.relax ?? [],
+    relax: relaxOf(card),
+    permissions: card.permissions ?? DEFAULT_PERMISSIONS,
     sensitivity,
     mode,
     capabilities,

@@ -34,6 +34,8 @@ export interface Call {
   readonly act?: () => ActFacts
   /** It was admitted before, and is only told of again: where the rules ask, nobody is asked a second time. */
   readonly repeats?: boolean
+  /** Its effect is to ask a person: where the rules ask, it is admitted, and its grant says why they do. */
+  readonly asksItself?: true
   /**
    * Several calls of one turn are one act: what a person admitted with the first of them admits the others. The same object for each of them;
    * it holds the approval that was used.
@@ -124,7 +126,8 @@ export function createChecks(parts: {
         : { ...answered, ...call.mustAsk, effect: 'ask' as const }
     span?.end(undefined, { decision: decision.id, answer: decision.effect })
     meters?.decisions.add(operation, decision.effect)
-    if (decision.effect === 'allow' || (decision.effect === 'ask' && call.repeats === true)) return decision
+    const mayAsk = call.repeats === true || call.asksItself === true
+    if (decision.effect === 'allow' || (decision.effect === 'ask' && mayAsk)) return decision
     const facts = { decisionId: decision.id }
     if (decision.effect === 'deny')
       throw new Denial(decision, new HubError(decision.code ?? 'policy_denied', decision.reason, { facts }))

@@ -112,8 +112,8 @@ const proofOf = ({ operation, principal, resource }: Pick<Call, 'operation' | 'p
   resource,
 })
 
-const mint = (call: Call, { id, narrow = {} }: PolicyDecision, auditSeq: number): Grant =>
-  mintGrant({ ...proofOf(call), decisionId: id, narrow, auditSeq })
+const mint = (call: Call, { id, narrow = {}, effect, reason, rule }: PolicyDecision, auditSeq: number): Grant =>
+  mintGrant({ ...proofOf(call), decisionId: id, narrow, auditSeq, ...(effect === 'ask' && { asks: { reason, rule } }) })
 
 /** Reads that disclose the content of someone's work, and so are recorded. */
 const DISCLOSING: ReadonlySet<OperationName> = new Set(['artifact.get', 'task.logs', 'session.logs'])

@@ -28,6 +28,8 @@ export interface Grant extends Proof {
     readonly relax?: readonly string[]
     readonly agents?: readonly string[]
   }
+  /** The rules ask a person about it: only where the effect does that by itself, or a person has agreed. */
+  readonly asks?: { readonly reason: string; readonly rule: string }
   /** Sequence number of the audit record that names this grant. */
   readonly auditSeq: number
 }

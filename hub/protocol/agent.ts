@@ -1,11 +1,12 @@
 /** Agent card: what an agent is, can do, and may ask for (docs/protocol.md 10). What a card asks for is a wish; policy grants or narrows it. */
 import { z } from 'zod'
 import { dataClassShape } from './data-class.ts'
-import { driverShape, driversText } from './drivers.ts'
+import { canDo, DRIVER_NAMES, driverShape, driversText } from './drivers.ts'
 import { grantsShape } from './egress/grants.ts'
 import { nameShape, typeShape } from './ids.ts'
 import { relaxShape } from './relax-shape.ts'
 import { sizeShape, sizeWritten, spanShape, spanWritten } from './spans.ts'
+import { DEFAULT_PERMISSIONS, PERMISSION_WORDS, PERMISSIONS } from './tools.ts'
 
 /** Limits of one session, in the units the engine wants. Every one is finite (docs/sandbox.md 5). */
 export interface SessionLimits {
@@ -132,7 +133,7 @@ export const agentNameShape = z.string().superRefine((name, context) => {
 
 const DEFAULT_RESTARTS = 3
 
-export const agentCardShape = z.strictObject({
+const cardKeysShape = z.strictObject({
   name: agentNameShape.describe('the name of the agent everywhere'),
   description: z.string().min(1).max(500).describe('what it does, for people'),
   image: z
@@ -208,6 +209,14 @@ export const agentCardShape = z.strictObject({
     .describe(
       'walls of the container that it asks to have moved: `exec`, programs run from `/workspace`; `shm`, a private `/dev/shm` of 64 MiB. The rules must grant each, or none of its sessions begins',
     ),
+  /** Absent where it says nothing, as `relax`. */
+  permissions: z
+    .enum(PERMISSIONS)
+    .optional()
+    .meta({ usual: DEFAULT_PERMISSIONS })
+    .describe(
+      `what happens when its program asks whether it may use a tool (docs/permissions.md): ${PERMISSIONS.map((each) => `\`${each}\`, ${PERMISSION_WORDS[each]}`).join('; ')}`,
+    ),
   messages: z
     .strictObject({
       sends: z.record(typeShape, schemaPath.nullable()).default({}).describe('type to schema'),
@@ -229,6 +238,14 @@ export const agentCardShape = z.strictObject({
     })
     .default({ message: [], delegate: [], topics: [], egress: [], secrets: [] })
     .describe('what it asks for; the rules decide'),
+})
+
+/** What only some drivers can do is refused for the others. */
+export const agentCardShape = cardKeysShape.superRefine(({ driver, permissions }, context) => {
+  if (permissions === undefined || canDo(driver, 'asksPermission')) return
+  const able = DRIVER_NAMES.filter((each) => canDo(each, 'asksPermission')).join(', ')
+  const message = `the driver ${driver} asks nothing before it uses a tool, so this would have no effect: take it out, or use one of ${able}`
+  context.addIssue({ code: 'custom', path: ['permissions'], message })
 })
 
 export type AgentCard = z.output<typeof agentCardShape>

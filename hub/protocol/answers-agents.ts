@@ -88,6 +88,7 @@ export const AGENT_ANSWERS = {
   'task.progress': row('Says how far it is; sent as `message.send`.', sent),
   'task.log': row('A line of the log; sent as `message.send`.', sent),
   'task.ask': row('Asks the operator; sent as `message.send`.', sent),
+  'tool.permit': row('Asks whether it may use a tool; sent as `message.send`.', sent),
   'session.turn': row('Says that a turn begins or ends; sent as `message.send`.', sent),
   'session.frame': row('Says what comes of a turn: text, a call of a tool, tokens; sent as `message.send`.', sent),
   'secret.get': row('The bytes of a secret that its card names and the rules allow.', null),

@@ -1,8 +1,8 @@
 /**
  * What waits for a person: kinds, states, tiers, and how long each may wait (docs/safety.md 11). Shapes and tables only.
  *
- * A question of an agent (`ask_user`), an act that the rules ask about (`act`) and more money for a tree of tasks (`budget`) are opened
- * today. The other kinds share the table, the states and the limits, and nobody opens them yet.
+ * A question of an agent (`ask_user`), a tool that an agent is about to use (`tool`), an act that the rules ask about (`act`) and more money
+ * for a tree of tasks (`budget`) are opened today. The other kinds share the table, the states and the limits, and nobody opens them yet.
  */
 import { createMachine } from '../base/machine.ts'
 

@@ -2,13 +2,26 @@
 import type { Tier } from './approval.ts'
 
 /** What an act of a tier can do. */
-export const TIER_WORDS: Readonly<Record<Tier, string>> = {
+const TIER_WORDS: Readonly<Record<Tier, string>> = {
   read: 'it only shows something',
   write: 'it says or stores something',
   execute: 'it starts something',
   destructive: 'it governs the hub, widens rights or deletes',
   external: 'it acts outside',
 }
+
+/** The same of a tool that an agent is about to use; all of it inside its container. */
+export const TOOL_TIER_WORDS: Readonly<Record<Tier, string>> = {
+  read: 'it only looks',
+  write: 'it changes files',
+  execute: 'it runs something',
+  destructive: 'it deletes, or widens what the program may do unasked',
+  external: 'it reaches outside, or nobody knows what it does',
+}
+
+/** What one of this kind and tier can do. */
+export const tierWords = ({ kind, tier }: { kind: string; tier: Tier }): string =>
+  kind === 'tool' ? TOOL_TIER_WORDS[tier] : TIER_WORDS[tier]
 
 const UUID = /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-([0-9a-f]{12})/g
 /** The end of a task's id, as lists show it and commands take it. */
@@ -63,7 +76,7 @@ function wishText({ agent, principal, operation, resource }: Asked): string {
 export function askedWords(approval: Asked): { who: string; what: string; wish: string | null } {
   const { kind, agent, operation, question } = approval
   if (kind === 'budget') return { who: 'the hub', what: question, wish: null }
-  // An earlier hub says no operation.
+  // A tool; and of a question an earlier hub says no operation.
   if (typeof operation !== 'string') return { who: agent ?? 'an agent', what: question, wish: null }
   const wish = wishText(approval)
   return { who: 'a rule', what: `${wish} ${question}`, wish }

@@ -21,14 +21,20 @@ interface Driver {
 }
 
 export const DRIVERS = {
-  sdk: { how: 'in the process of the shim', features: ['takesMessages', 'takesPrompts', 'cancelsTurns'] },
+  sdk: {
+    how: 'in the process of the shim',
+    features: ['takesMessages', 'takesPrompts', 'cancelsTurns', 'asksPermission'],
+  },
   'json-lines': {
     how: 'by lines on standard input and output',
-    features: ['takesMessages', 'takesPrompts', 'cancelsTurns'],
+    features: ['takesMessages', 'takesPrompts', 'cancelsTurns', 'asksPermission'],
   },
   command: { how: 'as an ordinary program', features: [] },
   'stream-json': { how: 'as a coding CLI that prints one JSON event a line', features: ['reportsUsage'] },
-  stub: { how: 'not at all, and replays a script instead', features: ['takesPrompts', 'cancelsTurns'] },
+  stub: {
+    how: 'not at all, and replays a script instead',
+    features: ['takesPrompts', 'cancelsTurns', 'asksPermission'],
+  },
 } as const satisfies Record<string, Driver>
 
 export type DriverName = keyof typeof DRIVERS

@@ -1,5 +1,6 @@
 /** The message: its shape, kinds and limits (docs/protocol.md 4). The sender is never a field: it is the session that the message came in on. */
 import { z } from 'zod'
+import { TIERS } from './approval.ts'
 import { type DataClass, dataClassShape } from './data-class.ts'
 import { nameShape, sessionIdShape, sha256Shape, traceparentShape, typeShape, uuidShape } from './ids.ts'
 import { STOP_REASONS } from './stop-reasons.ts'
@@ -16,6 +17,7 @@ export const MESSAGE_KINDS = [
   'ask',
   'turn',
   'frame',
+  'permit',
 ] as const
 export type MessageKind = (typeof MESSAGE_KINDS)[number]
 
@@ -99,6 +101,18 @@ export const resultBodyShape = z.strictObject({
 export type ResultBody = z.output<typeof resultBodyShape>
 
 export const askBodyShape = z.strictObject({ text: z.string().min(1).max(4096) })
+/** A program asks whether it may use a tool. What it says of the tool is its own claim (tools.ts). */
+export const permitBodyShape = z.strictObject({
+  tool: z.string().min(1).max(128),
+  /** Of `TOOL_KINDS`; any other counts as `other`. */
+  kind: z.string().min(1).max(64),
+  title: z.string().max(300).default(''),
+  arguments: z.unknown().optional(),
+  /** How much it can do; counts only where that is more than its kind implies. */
+  tier: z.enum(TIERS).optional(),
+})
+export type PermitBody = z.output<typeof permitBodyShape>
+
 export const progressBodyShape = z.strictObject({
   text: z.string().max(1000).optional(),
   done: z.int().nonnegative().optional(),

@@ -57,7 +57,7 @@ export const EVENTS = {
     data: { agent: 'who asks', approval: 'the id for `hub approve` and `hub reject`', text: 'the question' },
   },
   'hub.approval.asked.v1': {
-    when: 'a rule asks a person about an act',
+    when: 'a rule asks a person about an act, or an agent asks whether it may use a tool',
     subject: 'approval:ID',
     seenWith: 'approval.list',
     data: {
@@ -66,7 +66,7 @@ export const EVENTS = {
       agent: 'whose act it is, or null',
       operation: 'what is to be done',
       resource: 'to what',
-      text: 'why the rule asks',
+      text: 'why the rule asks, or which tool it is',
     },
   },
   'hub.approval.answered.v1': {
@@ -75,7 +75,7 @@ export const EVENTS = {
     seenWith: 'approval.list',
     data: {
       approval: 'its id',
-      kind: '`ask_user` for a question of an agent, `act` where a rule asked',
+      kind: '`ask_user` for a question of an agent, `tool` for a tool it is about to use, `act` where a rule asked',
       task: 'the task it belongs to, or null',
       agent: 'who asked, or whose act it is; or null',
       answer:

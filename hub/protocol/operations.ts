@@ -342,6 +342,7 @@ export const OPERATIONS = {
   'task.ask': op('task.asked', 'own', agent, envelopeShape),
   'session.turn': op('session.turn_told', 'own', agent, envelopeShape),
   'session.frame': op('session.frame_told', 'own', agent, envelopeShape),
+  'tool.permit': op('tool.permission_asked', 'own', agent, envelopeShape),
   'secret.get': op('secret.fetched', 'own', agent, z.strictObject({ name: nameShape })),
   'alert.list': op('alert.listed', 'read', people, alertListShape),
   'alert.test': op('alert.tested', 'mending', people, alertTestShape),

@@ -3,11 +3,13 @@
  * rule that reads what is not in it, and `docs/reference/rule-input.md` is made from it. Which of `resource` is there depends on the operation.
  */
 import { z } from 'zod'
+import { TIERS } from './approval.ts'
 import { DATA_CLASSES } from './data-class.ts'
 import { CLASSES_OF, type EgressClass, type UpstreamKind } from './egress/upstreams.ts'
 import { MESSAGE_KINDS } from './envelope.ts'
 import { DEVICE_KINDS, DEVICE_RIGHTS } from './holders.ts'
 import { OPERATIONS, PRINCIPAL_KINDS } from './operations.ts'
+import { PERMISSIONS, TOOL_KINDS } from './tools.ts'
 
 const names = z.array(z.string())
 const dataClass = z.enum(DATA_CLASSES).optional()
@@ -97,11 +99,24 @@ const resource = z.strictObject({
   depthLeft: z.number().optional().describe('of a delegation: how many are allowed below the session that asks'),
   tasksLeft: z.number().optional().describe('of a delegation: 1 if the tree may have one more task, else 0'),
   kind: z
-    .enum([...MESSAGE_KINDS, ...DEVICE_KINDS, ...(Object.keys(CLASSES_OF) as UpstreamKind[]), 'connect'])
+    .enum([
+      ...new Set([
+        ...MESSAGE_KINDS,
+        ...DEVICE_KINDS,
+        ...(Object.keys(CLASSES_OF) as UpstreamKind[]),
+        'connect',
+        ...TOOL_KINDS,
+      ]),
+    ])
     .optional()
     .describe(
-      'of a message: its kind; of a device that is added: its kind; of a request outward: the kind of its upstream, or connect',
+      'of a message: its kind; of a device that is added: its kind; of a request outward: the kind of its upstream, or connect; of a tool: its kind',
     ),
+  tier: z
+    .enum(TIERS)
+    .optional()
+    .describe('of a tool: how much it can do, by its kind or by what the program claims, whichever is more'),
+  permissions: z.enum(PERMISSIONS).optional().describe('of a tool: what the card of the agent says, or ask'),
   upstream: z.string().optional().describe('of a request outward: the name of the upstream, or host:port of a line'),
   class: z
     .enum(['connect', ...new Set(Object.values(CLASSES_OF).flat())] satisfies EgressClass[])

@@ -11,6 +11,7 @@ import { nameShape, sessionIdShape, sha256Shape, uuidShape } from './ids.ts'
 import { RELAXATIONS } from './relax.ts'
 import { STOP_REASONS } from './stop-reasons.ts'
 import { taskSpecShape } from './task-spec.ts'
+import { PERMISSIONS } from './tools.ts'
 
 export const instant = z.int().describe('milliseconds since 1970')
 export const span = z.number().describe('milliseconds')
@@ -97,7 +98,10 @@ const authorityShape = z.strictObject({
   topics: z.array(z.string()),
   secrets: z.array(z.string()).describe('names, never values'),
   egress: z.array(z.string()).describe('what it may reach outside'),
-  relax: z.array(z.enum(RELAXATIONS)).optional().describe('walls of its container that are moved; absent for none'),
+  relax: z
+    .array(z.enum(RELAXATIONS))
+    .optional()
+    .describe('walls of its container that are moved, and `bypass`; absent for none'),
   ttlMs: span,
   depthLeft: z.int().describe('levels of delegation left below it'),
   tasksLeft: z.int().describe('tasks that the tree below it may still create'),
@@ -184,7 +188,10 @@ export const agentShape = z.strictObject({
   ),
   driver: driverShape,
   shell: z.boolean().describe('its image holds a shell'),
-  relax: z.array(z.enum(RELAXATIONS)).describe('walls of its container that its card asks to have moved'),
+  relax: z
+    .array(z.enum(RELAXATIONS))
+    .describe('walls of its container that its card asks to have moved; `bypass` where it says `permissions: bypass`'),
+  permissions: z.enum(PERMISSIONS).describe('what happens when its program asks whether it may use a tool'),
   sensitivity: kept(dataClassShape).describe(
     'the highest class of data that its card takes; null: only tasks without one',
   ),
@@ -221,7 +228,7 @@ export const approvalShape = z.strictObject({
   kind: z
     .enum(APPROVAL_KINDS)
     .describe(
-      '`ask_user`: a question of an agent; `act`: something that the rules ask about; `budget`: more money for a task',
+      '`ask_user`: a question of an agent; `tool`: a tool that an agent is about to use; `act`: something that the rules ask about; `budget`: more money for a task',
     ),
   state: z.enum(APPROVAL_STATES).describe('`used`: an approved act was admitted, once'),
   task: kept(uuidShape).describe('what it was for'),

@@ -8,7 +8,7 @@ import type { Log } from '../base/telemetry.ts'
 import type { Guard } from '../guard/guard.ts'
 import type { Flags } from '../guard/operator/flags.ts'
 import { type AgentCard, type SessionLimits, TRIAL_SUFFIX } from '../protocol/agent.ts'
-import type { Relaxation } from '../protocol/relax.ts'
+import { type Relaxation, relaxOf } from '../protocol/relax.ts'
 import { createArtifacts } from './artifacts.ts'
 import type { Containment } from './containment.ts'
 import { createBreaker } from './dispatch/breaker.ts'
@@ -62,8 +62,11 @@ export function createCatalogue(
     { folder: join(home, 'agents'), limitsOf },
     {
       ...{ store, images, breaker },
-      barredBy: ({ name, shell, relax = [], run }, provenance, imageId = '') =>
-        barredBy(flags, { name, provenance, relax, shell: shell || withShell.has(imageId) || isShell(run[0]) }),
+      barredBy(card, provenance, imageId = '') {
+        const { name, shell, run } = card
+        const hasShell = shell || withShell.has(imageId) || isShell(run[0])
+        return barredBy(flags, { name, provenance, relax: relaxOf(card), shell: hasShell })
+      },
       provenance() {
         const built = new Map(readImageBuilds(home).map(({ id, from }) => [id, from?.id ?? null]))
         return (imageId) => provenanceOf(imageId, { builtOn: (id) => built.get(id), isSigned: checks.isSigned })

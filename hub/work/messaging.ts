@@ -17,6 +17,7 @@ import { createDelegation } from './messages/delegation.ts'
 import { createDelivered } from './messages/delivered.ts'
 import { createMailboxes } from './messages/mailboxes.ts'
 import { createOutcomes } from './messages/outcomes.ts'
+import { createPermits } from './messages/permits.ts'
 import { createQuotas } from './messages/quotas.ts'
 import { createReplies } from './messages/replies.ts'
 import { createRouter } from './messages/router.ts'
@@ -92,9 +93,10 @@ export function createMessaging(
   })
   const delivered = createDelivered({ audit, nowMs: clock.wallMs, log })
   const targets = createTargets({ rows: tasks, cards, mailboxes, delivered })
+  const permits = createPermits({ cards, approvals, tasks, clock })
   const router = createRouter({
     ...{ store, clock, random, tasks, cards, mailboxes, replies, topics },
-    ...{ delegation, journal, events, approvals, losses, artifacts },
+    ...{ delegation, journal, events, approvals, permits, losses, artifacts },
   })
 
   const answers = createAnswers({ store, clock, random, tasks, mailboxes, gate, approvals })
@@ -109,12 +111,13 @@ export function createMessaging(
     delegation,
     delivered,
     targets,
+    permits,
     router,
     decideAgain: createDecideAgain({ gate, rows: tasks, mailboxes, topics, targets, clock, random, log }),
     /** Releases everything that the session had here. */
     close(session: string) {
       mailboxes.close(session)
-      for (const part of [replies, topics, outcomes, quotas]) part.forget(session)
+      for (const part of [replies, topics, outcomes, permits, quotas]) part.forget(session)
     },
     tellFinish(session: string, graceMs: number) {
       const sentAtMs = clock.wallMs()

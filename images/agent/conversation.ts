@@ -2,8 +2,8 @@
  * Carries out what a program prints as JSON lines, and answers it (docs/protocol.md 10).
  *
  * 1. One at a time and in order: the next line is read when the hub has accepted the one before. This slows down a fast program.
- * 2. Each line with an id is answered once with `ok` or `error`. `request`, `delegate` and `ask` are answered again under the same id,
- *    when their answer comes: with `reply`, or with `error` if none will.
+ * 2. Each line with an id is answered once with `ok` or `error`. `request`, `delegate`, `ask` and `permit` are answered again under the same
+ *    id, when their answer comes: with `reply`, or with `error` if none will. A `permit` is always answered with `reply`: yes or no.
  * 3. Where the rules ask a person first, the line is refused with the id of the approval. What became of that follows as a line of its own
  *    under the same id; the program then prints the same line again, or does something else.
  * 4. The first result counts. Nothing a program prints makes this throw.
@@ -12,12 +12,12 @@
  */
 import { ERRORS, HubError, toHubError } from '../../hub/base/errors.ts'
 import { approvalOf } from '../../hub/client/agent/answers.ts'
-import type { Delegation, HubAgent, Message, Turn } from '../../hub/client/agent.ts'
+import type { Delegation, HubAgent, Message, Permit, Turn } from '../../hub/client/agent.ts'
 import type { DataClass } from '../../hub/protocol/data-class.ts'
 import type { MessageKind, ResultFault } from '../../hub/protocol/envelope.ts'
 import { STOP_REASONS, stopReasonOf } from '../../hub/protocol/stop-reasons.ts'
 import type { Line } from './lines.ts'
-import { type Id, readVerb, type Verb, type VerbName } from './verbs.ts'
+import { ID_NEEDED, type Id, readVerb, type Verb, type VerbName } from './verbs.ts'
 
 /** What a program gave as its result. */
 export interface Result {
@@ -82,20 +82,33 @@ export function createConversation(options: ConversationOptions): Conversation {
     return said
   }
 
-  /** Resolves once it is accepted; its answer is passed on when it comes. */
-  function wait(id: Id | undefined, begin: (options: { onAccepted: () => void }) => Promise<unknown>): Promise<void> {
-    return new Promise((resolve, reject) => {
-      let accepted = false
-      const onAccepted = () => {
-        accepted = true
-        resolve()
-      }
-      const answered = begin({ onAccepted }).then(
-        (body) => say({ op: 'reply', id, body }, true),
-        (thrown) => (accepted ? refuse(id, toHubError(thrown)) : reject(thrown)),
+  /** Resolves once it is accepted and the program was told so; its answer is passed on when it comes, never before that. */
+  async function wait(
+    id: Id | undefined,
+    begin: (options: { onAccepted: () => void }) => Promise<unknown>,
+  ): Promise<void> {
+    let isAccepted = false
+    const { promise: accepted, resolve, reject } = Promise.withResolvers<void>()
+    const onAccepted = () => {
+      isAccepted = true
+      resolve()
+    }
+    const told = accepted.then(() => say({ op: 'ok', id }, true))
+    begin({ onAccepted })
+      .then(
+        async (body) => {
+          onAccepted()
+          await told
+          await say({ op: 'reply', id, body }, true)
+        },
+        async (thrown) => {
+          if (!isAccepted) return reject(thrown)
+          await told
+          await refuse(id, toHubError(thrown))
+        },
       )
-      answered.catch(reject)
-    })
+      .catch(reject)
+    await told
   }
 
   async function carryOut({ op, id, fields }: Verb): Promise<void> {
@@ -117,6 +130,7 @@ export function createConversation(options: ConversationOptions): Conversation {
       subscribe: () => hub.subscribe(topic, (_, message) => hand(message)),
       delegate: () => wait(id, (options) => hub.delegate(fields as Delegation, options)),
       ask: () => wait(id, (options) => hub.ask(text, { ...options, timeoutMs })),
+      permit: () => wait(id, (more) => hub.permit(fields as unknown as Permit, { ...more, timeoutMs })),
       classify: () => options.classify(path, String(dataClass)),
       turn: () => speak(fields),
       result: () => finish(fields),
@@ -202,7 +216,8 @@ export function createConversation(options: ConversationOptions): Conversation {
         if (read.op === 'result' && error.code !== 'already_resolved') spoiled ??= error.message
         return await refuse(read.id, error)
       }
-      if (read.id !== undefined) await say({ op: 'ok', id: read.id }, true)
+      // What is answered later has been told already that it is accepted.
+      if (read.id !== undefined && !ID_NEEDED.includes(read.op)) await say({ op: 'ok', id: read.id }, true)
     },
     hear,
     result: () => result,

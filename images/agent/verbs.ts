@@ -27,6 +27,14 @@ export const VERBS = {
     sensitivity: 'string?',
   },
   ask: { text: 'string', timeoutMs: 'number?' },
+  permit: {
+    tool: 'string',
+    kind: 'string',
+    title: 'string?',
+    arguments: 'any?',
+    tier: 'string?',
+    timeoutMs: 'number?',
+  },
   classify: { path: 'string', dataClass: 'string' },
   turn: { text: 'string?', tool: 'object?', usage: 'object?', stopReason: 'string?', error: 'string?' },
   result: { outcome: 'string?', value: 'any?', error: 'string?', stopReason: 'string?' },
@@ -85,6 +93,17 @@ export const VERB_WORDS: {
     'asks the operator, whose answer comes later as a line `reply`',
     { text: 'the question', timeoutMs: 'how long the answer may take' },
   ],
+  permit: [
+    'asks whether a tool may be used; the answer comes later as a line `reply` with `allowed` and `reason`',
+    {
+      tool: 'its name',
+      kind: 'read, search, think, edit, move, execute, delete, switch_mode, fetch or other',
+      title: 'what it is about to do, in a line',
+      arguments: 'what the tool is given; a person may be shown it',
+      tier: 'read, write, execute, destructive or external; counts only where that is more than the kind implies',
+      timeoutMs: 'how long the answer may take; without one in time it is a no',
+    },
+  ],
   classify: [
     'says how far a file in `out` may be passed on. The file gets this class when it is stored, before the result; of several the strictest counts',
     { path: 'a file or a folder, as below `out`; `.` for all of it', dataClass: 'as above' },
@@ -109,7 +128,7 @@ export const VERB_WORDS: {
 }
 
 /** Answered once when they are accepted, and again later with a `reply`: only an id ties the two together. */
-export const ID_NEEDED: readonly VerbName[] = ['request', 'delegate', 'ask']
+export const ID_NEEDED: readonly VerbName[] = ['request', 'delegate', 'ask', 'permit']
 
 export type Id = string | number
 export interface Verb {

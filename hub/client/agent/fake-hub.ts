@@ -24,9 +24,9 @@ import type { Delegation, HubAgent, Progress } from '../agent.ts'
 import { createAnswers } from './answers.ts'
 import { type Artifacts, createFolder } from './artifacts.ts'
 import { createBudgetWarnings } from './budget-warnings.ts'
-import type { ArtifactRow, Body, ChildOutcome, JoinAnswer, Message, TaskFacts } from './contract.ts'
-import { createFakeTurns, type FakeTurns } from './fake-turns.ts'
-import type { MessageHandler } from './inbox.ts'
+import type { ArtifactRow, Body, ChildOutcome, JoinAnswer, TaskFacts } from './contract.ts'
+import { answerOf, createFakeInbox, createFakeTurns, type DeliverOptions, type FakeTurns } from './fake-turns.ts'
+import { askPermit, type Permission, type Permit } from './permits.ts'
 import { createTaskRun, type RunOptions, type TaskHandler } from './task-run.ts'
 
 /** A message the agent sent: requests, replies, events, broadcasts, delegations and questions, in their order. */
@@ -38,9 +38,6 @@ export interface SentMessage {
 }
 
 type Content = Uint8Array | string
-
-/** Of a delivered message what a test may want to say; the rest is made up. */
-type DeliverOptions = Partial<Pick<Message, 'from' | 'messageKind' | 'topic'>>
 
 export interface FakeHubOptions {
   /** The agent's own name. */
@@ -58,6 +55,8 @@ export interface FakeHubOptions {
   onDelegate?: (delegation: Delegation) => Partial<ChildOutcome> | Promise<Partial<ChildOutcome>>
   /** The operator's answer to a question. */
   onAsk?: (text: string) => Body | Promise<Body>
+  /** Whether a tool may be used; without it each is refused. */
+  onPermit?: (permit: Permit) => boolean | Permission | Promise<boolean | Permission>
   /** The code with which a message, a subscription or an artifact is refused, as policy would. */
   refuse?: (message: SentMessage) => ErrorCode | undefined
   /** What a person answers about a message that `refuse` refused with `needs_approval`; a yes without it. What was approved is refused no more, once. */
@@ -82,6 +81,27 @@ export interface FakeHub extends HubAgent, FakeTurns {
   /** What the operator's `hub task cancel` does. */
   cancel(): void
 }
+
+const unanswered = (what: string, option: string) =>
+  new HubError('timed_out', `no reply to ${what}; give createFakeHub({ ${option} }) a function that answers it`)
+
+const permitted = (
+  permit: Permit,
+  signal: AbortSignal,
+  say: (body: Body) => void,
+  { onPermit, onAccepted }: Pick<FakeHubOptions, 'onPermit'> & { onAccepted?: (() => void) | undefined },
+): Promise<Permission> =>
+  askPermit(permit, {
+    ...{ signal, giveUp: () => {} },
+    async exchange(body) {
+      say(body)
+      onAccepted?.()
+      if (onPermit === undefined) throw unanswered(`whether ${permit.tool} may be used`, 'onPermit')
+      const answer = await onPermit(permit)
+      const { allowed, reason } = typeof answer === 'boolean' ? { allowed: answer, reason: '' } : answer
+      return { approved: allowed, text: reason }
+    },
+  })
 
 /** The hub's limit of a body; envelope.ts, which names it, loads a package that no image carries. */
 const BODY_BYTES_MAX = 64 * 1024
@@ -155,8 +175,6 @@ export function createFakeHub(options: FakeHubOptions = {}): FakeHub {
     sent.push(message)
     return message.body
   }
-  const unanswered = (what: string, option: string) =>
-    new HubError('timed_out', `no reply to ${what}; give createFakeHub({ ${option} }) a function that answers it`)
 
   const run = createTaskRun({
     task,
@@ -227,6 +245,8 @@ export function createFakeHub(options: FakeHubOptions = {}): FakeHub {
       if (options.onAsk === undefined) throw unanswered('the question to the operator', 'onAsk')
       return await options.onAsk(text)
     },
+    permit: (permit, more) =>
+      permitted(permit, run.signal, (body) => post('permit', 'hub', 'hub', body), { ...options, ...more }),
     agreed: answers.agreed,
     answered: answers.wait,
     artifact: store.artifacts,
@@ -317,77 +337,5 @@ function createFakeArtifacts(onPut: (name: string) => void): FakeArtifacts {
         pack: store(Buffer.concat(contents)).sha256,
       }
     },
-  }
-}
-
-/** What comes to an agent from the fake hub: each message to its handler, answered as the SDK's inbox answers (inbox.ts). */
-interface FakeInbox {
-  onType(type: string, handler: MessageHandler): void
-  onTopic(topic: string, handler: MessageHandler): void
-  onAny(handler: (message: Message) => void): void
-  /** The task begins: messages without a handler are answered from now on. */
-  begin(): void
-  /** The agent answered a message by itself. */
-  replied(message: Message, body: Body): void
-  /** The reply to a request; nothing for any other kind. */
-  deliver(type: string, body: Body, options: DeliverOptions): Promise<Body | undefined>
-}
-
-function createFakeInbox(): FakeInbox {
-  const byType = new Map<string, MessageHandler>()
-  const byTopic = new Map<string, MessageHandler>()
-  const awaiting = new Map<string, (body: Body) => void>()
-  const begun = Promise.withResolvers<void>()
-  let anyHandler: ((message: Message) => void) | undefined
-
-  const handlerOf = (type: string, topic: string | undefined) =>
-    (topic === undefined ? undefined : byTopic.get(topic)) ?? byType.get(type)
-
-  return {
-    onType: (type, handler) => void byType.set(type, handler),
-    onTopic: (topic, handler) => void byTopic.set(topic, handler),
-    onAny(handler) {
-      anyHandler = handler
-    },
-    begin: () => begun.resolve(),
-    replied: (message, body) => awaiting.get(message.id)?.(body),
-    async deliver(type, body, { from, messageKind = 'request', topic }) {
-      if (handlerOf(type, topic) === undefined) await begun.promise
-      const handler = handlerOf(type, topic)
-      const message: Message = {
-        number: 1,
-        kind: 'message',
-        id: newUuid(systemRandom, Date.now()),
-        from: from ?? { agent: 'another', session: newSessionId(systemRandom) },
-        messageKind,
-        type,
-        ...(topic === undefined ? {} : { topic }),
-        sentAtMs: Date.now(),
-        body,
-      }
-      if (handler === undefined && anyHandler !== undefined) {
-        const { promise, resolve } = Promise.withResolvers<Body | undefined>()
-        if (messageKind === 'request') awaiting.set(message.id, resolve)
-        else resolve(undefined)
-        anyHandler(message)
-        return await promise
-      }
-      const answer = await answerOf(async () => {
-        if (handler === undefined) throw new Error(`no handler for ${type}`)
-        return (await handler(body, message)) ?? {}
-      })
-      return messageKind === 'request' ? answer : undefined
-    },
-  }
-}
-
-/** An object as it is, anything else as `{value}`, a throw as `{error}`; undefined stays what it is: no answer. */
-async function answerOf(answer: () => unknown): Promise<Body | undefined> {
-  try {
-    const value = await answer()
-    if (value === undefined) return undefined
-    return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Body) : { value }
-  } catch (thrown) {
-    return { error: thrown instanceof Error ? thrown.message : String(thrown) }
   }
 }

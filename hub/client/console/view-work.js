@@ -25,6 +25,14 @@ const TIER_WORDS = {
   destructive: 'it governs the hub, widens rights or deletes',
   external: 'it acts outside',
 }
+/** Of a tool. @type {Readonly<Record<string, string>>} */
+const TOOL_TIER_WORDS = {
+  read: 'it only looks',
+  write: 'it changes files',
+  execute: 'it runs something',
+  destructive: 'it deletes, or widens what the program may do unasked',
+  external: 'it reaches outside, or nobody knows what it does',
+}
 const SEVERITIES = ['critical', 'warning', 'info']
 const ALERT_TONES = { critical: 'bad', warning: 'warn', info: 'soft' }
 
@@ -42,6 +50,13 @@ function waitWords({ leftMs, onTimeout }, model) {
   if (onTimeout !== 'defer') return `, waits ${spanWords(leftMs)} more`
   return `, goes on waiting; the next reminder comes ${shortDate(model.nowMs() + leftMs, model.state.seen.presence?.presence?.zone)}`
 }
+
+/**
+ * What a tool is given, for a person to read.
+ * @param {any} facts
+ */
+const givenText = (facts) =>
+  facts?.arguments === undefined ? '' : `given: ${JSON.stringify(facts.arguments, null, 1)}`
 
 /** @param {{ one: Approval, model: Model }} props */
 function Approval({ one, model }) {
@@ -63,7 +78,8 @@ function Approval({ one, model }) {
           <p>May <b>${clean(one.principal, 200)}</b> use <b>${clean(one.operation, 40)}</b> on <span class="mono">${clean(one.resource, 200)}</span>?</p>
           <p class="soft">What it can do: ${TIER_WORDS[one.tier] ?? clean(one.tier, 20)}. All of it: <code>hub approval show ${brief(one.id)}</code></p>`
       }
-      <blockquote class="said" tabindex=${one.question.length > QUESTION_SHORT ? '0' : undefined}>${cleanLines(one.question, QUESTION_MAX)}</blockquote>
+      ${one.kind === 'tool' && html`<p class="soft">What it can do: ${TOOL_TIER_WORDS[one.tier] ?? clean(one.tier, 20)}. All of it: <code>hub approval show ${brief(one.id)}</code></p>`}
+      <blockquote class="said" tabindex=${one.question.length > QUESTION_SHORT ? '0' : undefined}>${cleanLines(one.question, QUESTION_MAX)}${one.kind === 'tool' && html`<br />${cleanLines(givenText(one.about?.facts), QUESTION_MAX)}`}</blockquote>
       <form onSubmit=${submit}>
         <label>Answer <input name="text" maxlength="4096" autocomplete="off" disabled=${isOff} /></label>
         <div class="buttons">

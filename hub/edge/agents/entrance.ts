@@ -61,6 +61,7 @@ export function createAgentEntrance(options: EntranceOptions, outer: Outer) {
     router: work.messaging.router,
     targets: work.messaging.targets,
     delegation: work.messaging.delegation,
+    permits: work.messaging.permits,
     outcomes: work.messaging.outcomes,
     isAsked: guard.approvals.isAsked,
     acted: vitals.acted,

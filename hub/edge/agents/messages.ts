@@ -27,6 +27,7 @@ import type { Envelope, MessageKind } from '../../protocol/envelope.ts'
 import { readTraceparent } from '../../protocol/traces.ts'
 import type { Delegation } from '../../work/messages/delegation.ts'
 import type { Outcomes } from '../../work/messages/outcomes.ts'
+import type { Permits } from '../../work/messages/permits.ts'
 import { OPERATION_OF_KIND, type Router } from '../../work/messages/router.ts'
 import type { Addressed, Targets } from '../../work/messages/targets.ts'
 import type { TaskTraces } from '../../work/traces.ts'
@@ -51,6 +52,9 @@ const FINAL = new Set([
   'delegation_wider',
   'forbidden',
 ])
+/** A repeat of these goes through: a row makes each unique, or it is decided again, and its answer may have to be sent again. */
+const ANSWERED_AGAIN: ReadonlySet<MessageKind> = new Set(['delegate', 'ask', 'permit'])
+
 function payloadOf({ kind, to, type, body, correlationId, dataClass }: Envelope, secret: string): string {
   const said = { kind, to, type, body, correlationId }
   return digestOf('hub-message-v1', { ...said, ...(dataClass === 'restricted' ? { secret } : {}) })
@@ -167,6 +171,7 @@ export function createSend(parts: {
   router: Router
   targets: Targets
   delegation: Delegation
+  permits: Pick<Permits, 'about'>
   outcomes: Outcomes
   /** Whether the session asked this very question before. */
   isAsked: (session: string, askId: string) => boolean
@@ -175,12 +180,13 @@ export function createSend(parts: {
   meter: Grid<MessageKind, 'accepted' | 'refused'>
   random: Random
 }): Send {
-  const { gate, router, targets, delegation, outcomes, isAsked, acted, meter } = parts
+  const { gate, router, targets, delegation, permits, outcomes, isAsked, acted, meter } = parts
   const secret = parts.random.bytes(32).toString('hex')
   const broadcast = createBroadcast({ gate, router, secret })
 
   function prepare({ session }: AgentCaller, envelope: Envelope): Addressed[] {
     const addressed = targets.resolve(session, envelope)
+    if (envelope.kind === 'permit') return addressed.map((only) => ({ ...only, ...permits.about(session, envelope) }))
     if (envelope.kind !== 'delegate') return addressed
     const facts = delegation.facts(session, envelope)
     return addressed.map((only) => ({ ...only, facts }))
@@ -196,7 +202,8 @@ export function createSend(parts: {
     const repeats =
       (envelope.kind === 'delegate' && delegation.isTaken(session, envelope)) ||
       (envelope.kind === 'ask' && isAsked(session.id, envelope.id))
-    const call = { principal, operation: OPERATION_OF_KIND[envelope.kind], ...hashed, repeats }
+    const asksItself = envelope.kind === 'permit' ? ({ asksItself: true } as const) : {}
+    const call = { principal, operation: OPERATION_OF_KIND[envelope.kind], ...hashed, repeats, ...asksItself }
     const [only] = addressed
     if (envelope.kind === 'broadcast' || only === undefined) {
       const delivered = broadcast(caller, envelope, call, addressed)
@@ -210,8 +217,9 @@ export function createSend(parts: {
 
   function send(caller: AgentCaller, envelope: Envelope, raw: Buffer, refusal: HubError | undefined): Sent {
     const { session, principal, proof } = caller
-    // Of what is restricted only the access is written down: a short body could be guessed from its hash (S1-63).
-    const hashed = envelope.dataClass === 'restricted' ? {} : { payloadHash: sha256Hex(raw) }
+    // Of what is restricted, and of arguments of a tool, nothing is written down: a short body could be guessed from its hash (S1-63).
+    const hashed =
+      envelope.dataClass === 'restricted' || envelope.kind === 'permit' ? {} : { payloadHash: sha256Hex(raw) }
     const refuse = (error: HubError) => {
       gate.refuse(
         { principal, operation: OPERATION_OF_KIND[envelope.kind], resource: envelope.to, ...hashed, ...proof },
@@ -221,8 +229,7 @@ export function createSend(parts: {
     }
     if (refusal !== undefined) throw refuse(refusal)
     const known = outcomes.recall(session.id, envelope.id)
-    // A repeated delegation or question goes through: its row makes it unique, and its answer may have to be sent again.
-    if (known !== undefined && envelope.kind !== 'delegate' && envelope.kind !== 'ask') {
+    if (known !== undefined && !ANSWERED_AGAIN.has(envelope.kind)) {
       refuse(new HubError('already_resolved', 'a repeat of a message that was already answered'))
       if (!known.ok) throw known.error
       return { id: envelope.id, outcome: 'accepted' }

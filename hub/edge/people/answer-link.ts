@@ -16,11 +16,11 @@ import { shownLines } from '../../base/shown-text.ts'
 import type { Gate } from '../../guard/gate.ts'
 import type { Grant } from '../../guard/grant.ts'
 import type { Approval } from '../../guard/operator/approval-rows.ts'
-import { factLines, recordEffect } from '../../guard/operator/approval-words.ts'
+import { factLines, isOfAgent, recordEffect } from '../../guard/operator/approval-words.ts'
 import type { Approvals } from '../../guard/operator/approvals.ts'
 import type { Principal } from '../../guard/principal.ts'
 import { SILENCE } from '../../protocol/approval.ts'
-import { askedWords, TIER_WORDS } from '../../protocol/asked-words.ts'
+import { askedWords, tierWords } from '../../protocol/asked-words.ts'
 import { spanText } from '../../protocol/spans.ts'
 import { barePage, barePageHeaders, escaped } from './bare-page.ts'
 import type { LoopbackPlugin } from './loopback.ts'
@@ -86,8 +86,9 @@ const list = (rows: readonly Fact[]): string => {
 /** What is asked, with its two buttons; below them what tells it from every other act. `leftMs`: by the work clock. */
 function askPage(approval: Approval, leftMs: number, once: string): string {
   const { who, what, wish } = askedWords(approval)
-  const { kind, principal, operation, resource, agent, task, tier, bound, act, question, onTimeout, id } = approval
-  const isQuestion = kind === 'ask_user' || kind === 'budget'
+  const { kind, principal, operation, resource, agent, task, bound, act, question, onTimeout, id } = approval
+  const isTool = kind === 'tool'
+  const isQuestion = isOfAgent(kind) || kind === 'budget'
   const upper = (text: string): string => text.slice(0, 1).toUpperCase() + text.slice(1)
   const asked =
     wish === null
@@ -96,18 +97,21 @@ function askPage(approval: Approval, leftMs: number, once: string): string {
 <p class="soft">The rule says why:</p>
 <pre>${escaped(shownLines(question))}</pre>`
   const exact: Fact[] = isQuestion
-    ? [['Task', task]]
+    ? [
+        ['Task', task],
+        ['What it can do', isTool ? upper(tierWords(approval)) : null],
+      ]
     : [
         ['Asked by', principal],
         ['Operation', `${operation} on ${resource}`],
-        ['What it can do', upper(TIER_WORDS[tier])],
+        ['What it can do', upper(tierWords(approval))],
         ['Task', task],
         ['Fingerprint of exactly this', act],
       ]
   return pageOf(
     kind === 'budget' ? 'More money?' : isQuestion ? `Agent ${who} asks you` : 'A rule asks you',
     `${asked}
-${list([...(isQuestion ? [] : [['Agent', agent] as const]), ['What it is about', isQuestion ? null : factLines(bound).join('\n')]])}
+${list([...(isQuestion ? [] : [['Agent', agent] as const]), ['What it is about', isQuestion && !isTool ? null : factLines(bound).join('\n')]])}
 <form method="post">
 <input type="hidden" name="once" value="${escaped(once)}">
 <label>Say more, if you like<input name="text" maxlength="${ANSWER_MAX}" autocomplete="off"></label>
@@ -122,7 +126,7 @@ ${list([...exact, ['Approval', id]])}
 
 /** What comes of the answer. */
 function whatFollows({ kind, operation, principal }: Approval, approve: boolean): string {
-  if (kind === 'ask_user') return 'The agent hears your answer.'
+  if (isOfAgent(kind)) return 'The agent hears your answer.'
   if (kind === 'budget')
     return approve
       ? 'The limit of this task is raised by that amount, once. It goes on by itself.'

@@ -11,6 +11,11 @@ export const approvalFeed = (events: Events): ApprovalListener => ({
         ...{ approval: id, task, agent, operation: 'budget.raise', resource: `task:${task}` },
         text: question,
       })
+    if (kind === 'tool')
+      events.publish('hub.approval.asked.v1', `approval:${id}`, {
+        ...{ approval: id, task, agent, operation: 'tool.permit', resource: `task:${task}` },
+        text: question,
+      })
     if (kind === 'act')
       events.publish('hub.approval.asked.v1', `approval:${id}`, {
         ...{ approval: id, task, agent, operation, resource },

@@ -26,7 +26,7 @@ export interface Approval {
   task: string | null
   session: string | null
   agent: string | null
-  /** Message id of the `ask`: the answer's correlation id. Null for an act. */
+  /** Message id of the `ask` or `permit`: the answer's correlation id. Null for an act. */
   askId: string | null
   /** The agent's words, why the rules ask, or what the hub asks. */
   question: string
@@ -57,6 +57,9 @@ export type AskedDispatch = Pick<Approval, 'id' | 'task' | 'agent' | 'act'> & { 
 /** What ends now, or is asked again. */
 export type DueApproval = Approval & { waitMs: number; deferred: number; isGone: 0 | 1; isChanged: 0 | 1 }
 
+/** A tool that a session asks about: what it can do, the digest of exactly this use of it (`parts.use`), and what a person is shown. */
+export type AskedTool = Required<Pick<NewApproval, 'tier' | 'parts' | 'facts'>>
+
 export interface NewApproval {
   kind: ApprovalKind
   session: string | null
@@ -72,6 +75,8 @@ export interface NewApproval {
   act?: { operation: OperationName; of: Act; rule: string; revision: string }
   /** Of what is no act: what it is about, for a person and for whoever carries out the answer. */
   facts?: Readonly<Record<string, unknown>>
+  /** Of the same: digests of what it stands on. */
+  parts?: Act['parts']
 }
 
 /** Twice as many as may wait at once. */
@@ -99,9 +104,9 @@ function boundText({ parts, facts }: Pick<Act, 'parts' | 'facts'>): string {
   return Buffer.byteLength(text) <= BOUND_BYTES_MAX ? text : JSON.stringify({ parts, facts: 'too long to keep' })
 }
 
-function boundOf({ act, facts }: NewApproval, redaction: Pick<Redaction, 'value'>): string | null {
+function boundOf({ kind, act, facts, parts = {} }: NewApproval, redaction: Pick<Redaction, 'value'>): string | null {
   if (act !== undefined) return boundText(redaction.value(act.of))
-  return facts === undefined ? null : boundText({ parts: {}, facts })
+  return facts === undefined ? null : boundText({ parts, facts: kind === 'tool' ? redaction.value(facts) : facts })
 }
 
 /** For a database from a backup: no act of it is open or approved any more, as if nobody had been asked. In an open transaction. */
@@ -169,7 +174,7 @@ export function createApprovalRows({ store, clock, random, redaction = hideUnkno
   const byId = store.prepare(`select ${COLUMNS} from approval where id = ?`)
   const byAsk = store.prepare(`select ${COLUMNS} from approval where session = ? and ask_id = ?`)
   const openOf = store
-    .prepare(`select count(*) from approval where session = ? and kind = 'ask_user' and state = 'asked'`)
+    .prepare(`select count(*) from approval where session = ? and kind in ('ask_user', 'tool') and state = 'asked'`)
     .pluck()
   const openBy = store
     .prepare(`select count(*) from approval where ${LIVE_ACT} and principal = ? and state = 'asked'`)

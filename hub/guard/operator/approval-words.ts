@@ -1,7 +1,7 @@
 /** What a person and an agent read about what waits. Pure. Words that an agent may have written are marked line by line. */
 import { shownLine } from '../../base/shown-text.ts'
-import { type ActAnswer, type ApprovalState, SILENCE } from '../../protocol/approval.ts'
-import { askedWords } from '../../protocol/asked-words.ts'
+import { type ActAnswer, type ApprovalKind, type ApprovalState, SILENCE } from '../../protocol/approval.ts'
+import { askedWords, TOOL_TIER_WORDS } from '../../protocol/asked-words.ts'
 import { spanText } from '../../protocol/spans.ts'
 import type { Act } from '../acts.ts'
 import type { Approval } from './approval-rows.ts'
@@ -16,11 +16,14 @@ const quoted = (text: string): string =>
     .map((line) => `> ${line}`)
     .join('\n')
 
+/** An agent waits for the answer itself: of a question, or whether it may use a tool. */
+export const isOfAgent = (kind: ApprovalKind): boolean => kind === 'ask_user' || kind === 'tool'
+
 /** Who asks, in words. */
 const askerText = ({ kind, agent, principal }: Pick<Approval, 'kind' | 'agent' | 'principal'>): string =>
   kind === 'budget'
     ? 'the hub'
-    : kind === 'ask_user' || principal.startsWith('agent:')
+    : isOfAgent(kind) || principal.startsWith('agent:')
       ? `agent ${agent ?? 'that asked'}`
       : principal
 
@@ -31,20 +34,20 @@ const again = (task: string | null): string =>
 /** How its alert ends once it has its answer. */
 export function answeredText({ kind, agent, state, answer }: Approval): string {
   const said = `${state}${answer === '' ? '' : `, ${answer}`}.`
-  return kind === 'ask_user' ? `Agent ${agent} has its answer: ${said}` : `It was ${said}`
+  return isOfAgent(kind) ? `Agent ${agent} has its answer: ${said}` : `It was ${said}`
 }
 
 /** Why one no longer takes an answer. */
 export function overText(approval: Approval): string {
   const { kind, state, answer, ending } = approval
   const who = askerText(approval)
-  const what = kind === 'ask_user' ? 'the question' : 'the request'
+  const what = isOfAgent(kind) ? 'the question' : 'the request'
   if (ending === 'superseded')
     return `${what} of ${who} is about something that has changed since; it is asked anew: \`hub approval list\``
   if (ending === 'timed_out') return `nobody answered ${what} of ${who} in time, which is a no`
   if (state === 'expired' && kind === 'budget') return `more money helps no more: ${again(approval.task)}`
   if (state === 'expired')
-    return kind === 'ask_user' || approval.session !== null
+    return isOfAgent(kind) || approval.session !== null
       ? `${who} has ended; nobody waits for this answer any more`
       : `what ${who} asked for is over; nobody waits for this answer any more`
   const said = answer === '' ? '' : `, with ${JSON.stringify(answer.slice(0, 200))}`
@@ -64,7 +67,7 @@ export function endText(approval: Approval, was: ApprovalState): string {
       ? `What ${who} asked for is over; there is nothing left to answer.`
       : `Agent ${approval.agent} has ended without an answer; there is nothing left to answer.`
   if (was === 'approved') return `${who} did not use the approval for ${approval.operation} on ${approval.resource}.`
-  const what = approval.kind === 'ask_user' ? 'its question' : `${approval.operation} on ${approval.resource}`
+  const what = isOfAgent(approval.kind) ? 'its question' : `${approval.operation} on ${approval.resource}`
   return `Nobody answered ${who} about ${what} in time, which is a no.`
 }
 
@@ -121,7 +124,7 @@ export function factLines(bound: string | null): string[] {
 
 /** The alert: who, what, why, the words that answer it, and how long it waits. `leftMs`: by the work clock. */
 export function waitingText(approval: Approval, leftMs: number): string {
-  const { id, kind, question, task, principal, operation, resource, act, bound, agent, onTimeout } = approval
+  const { id, kind, question, task, principal, operation, resource, act, bound, agent, onTimeout, tier } = approval
   const left = `It waits at most ${spanText(leftMs)} of the time in which the hub may start work; ${SILENCE[onTimeout]}.`
   const words = [`Yes: hub approve ${id}`, `No:  hub reject ${id}`]
   if (kind === 'ask_user')
@@ -131,6 +134,17 @@ export function waitingText(approval: Approval, leftMs: number): string {
       '',
       ...words,
       `(each with --text "..." to say more; the task: hub task show ${task})`,
+      left,
+    ].join('\n')
+  if (kind === 'tool')
+    return [
+      `Agent ${agent ?? 'unknown'} asks you, and waits:`,
+      quoted(shownLine(question)),
+      quoted(`what it can do: ${tier}, ${TOOL_TIER_WORDS[tier]}`),
+      ...factLines(bound).map(quoted),
+      '',
+      ...words,
+      `(all of it: hub approval show ${id}; the task: hub task show ${task})`,
       left,
     ].join('\n')
   if (kind === 'budget')

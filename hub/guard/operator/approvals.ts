@@ -26,7 +26,13 @@ import type { SteadyClock } from '../conditions/steady-clock.ts'
 import { type AskGrant, assertAskGrant, assertGrant, type Grant } from '../grant.ts'
 import type { PolicyDecision } from '../policy/engine.ts'
 import { principalText } from '../principal.ts'
-import { type Approval, type AskedDispatch, createApprovalRows, type NewApproval } from './approval-rows.ts'
+import {
+  type Approval,
+  type AskedDispatch,
+  type AskedTool,
+  createApprovalRows,
+  type NewApproval,
+} from './approval-rows.ts'
 import { answeredText, endText, noText, overText, partsOf, waitingText } from './approval-words.ts'
 
 /** For the gate. */
@@ -51,11 +57,18 @@ export interface ApprovalListener {
 }
 
 export interface Approvals extends Asks {
-  /** Writes the question down. A repeat of the same ask answers the existing row, and is not `isNew`. Throws `rate_limited` at 16 open ones of a session. */
+  /**
+   * Writes the question down. A repeat of the same ask answers the existing row, and is not `isNew`. Throws `rate_limited` at 16 open ones of
+   * a session, `already_resolved` where the id was used for another. `tool`: it asks whether it may use one.
+   */
   ask(
     grant: Grant,
-    question: { task: string; session: string; askId: string; text: string },
+    question: { task: string; session: string; askId: string; text: string; tool?: AskedTool },
   ): Approval & { isNew: boolean }
+  /** Whether the session asked this question before: a repeat of it only gets its answer again. */
+  isAsked(session: string, askId: string): boolean
+  /** Open questions of a session. */
+  openOf(session: string): number
   /**
    * Asks whether a tree of tasks may spend more. Answers its id; undefined if that is asked already, or a no holds for the tree. `facts` are kept
    * for whoever carries out a yes.
@@ -64,8 +77,6 @@ export interface Approvals extends Asks {
     grant: Grant,
     asked: { task: string; agent: string | null; question: string; facts: Readonly<Record<string, unknown>> },
   ): string | undefined
-  /** Whether the session asked this question before: a repeat of it only gets its answer again. */
-  isAsked(session: string, askId: string): boolean
   /** Throws `already_resolved`, with the reason, unless it still waits, and what it is for is still there. */
   answer(grant: Grant, id: string, approved: boolean, text: string): Approval
   /** What is over, superseded or out of time; of many some. */
@@ -85,8 +96,6 @@ export interface Approvals extends Asks {
   decidedOf(session: string): Approval[]
   /** Raises the alert of each that waits and has none; the first time, it also ends those whose end a crash or a restore left untold. */
   tell(): void
-  /** Open questions of a session. */
-  openOf(session: string): number
   /** The open one about the start of this task. */
   openOfTask(task: string): Approval | undefined
   /** Every start of a task that waits for a person, or was approved and not used. */
@@ -219,16 +228,21 @@ export function createApprovals(parts: ApprovalParts): Approvals {
   }
 
   return {
-    ask(grant, { task, session, askId, text }) {
-      assertGrant(grant, 'task.ask')
+    ask(grant, { task, session, askId, text, tool }) {
+      assertGrant(grant, tool === undefined ? 'task.ask' : 'tool.permit')
+      const kind = tool === undefined ? 'ask_user' : 'tool'
       const known = rows.byAsk(session, askId)
+      if (known !== undefined && (known.kind !== kind || partsOf(known.bound).use !== tool?.parts.use))
+        throw new HubError('already_resolved', `id: ${askId} was used for another question; take a new one`)
       if (known !== undefined) return { ...known, isNew: false }
       if (rows.openOf(session) >= OPEN_MAX)
         throw new HubError('rate_limited', `${OPEN_MAX} questions of this session are already waiting`)
       const { principal } = grant
       const who = { task, session, agent: principal.agent ?? null, principal: principalText(principal) }
-      return { ...insert({ ...who, kind: 'ask_user', askId, question: text, tier: 'execute' }), isNew: true }
+      return { ...insert({ ...who, kind, askId, question: text, tier: 'execute', ...tool }), isNew: true }
     },
+    isAsked: (session, askId) => rows.byAsk(session, askId) !== undefined,
+    openOf: rows.openOf,
 
     open(grant, call, decision) {
       assertAskGrant(grant)
@@ -281,8 +295,6 @@ export function createApprovals(parts: ApprovalParts): Approvals {
       const principal = principalText(grant.principal)
       return insert({ ...asked, kind: 'budget', session: null, principal, tier: 'external' }).id
     },
-
-    isAsked: (session, askId) => rows.byAsk(session, askId) !== undefined,
 
     answer(grant, id, approved, text) {
       assertGrant(grant, 'approval.answer')
@@ -351,7 +363,6 @@ export function createApprovals(parts: ApprovalParts): Approvals {
       if (all.length <= TOLD_MAX) alerts.resolve(MANY, `${TOLD_MAX} questions or fewer wait now.`)
       for (const one of all) tellOf(one)
     },
-    openOf: rows.openOf,
     openOfTask: rows.ofTask,
     dispatches: rows.dispatches,
     linkOf(cause) {

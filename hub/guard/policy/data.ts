@@ -13,7 +13,7 @@ import { grantsShape } from '../../protocol/egress/grants.ts'
 import { nameShape } from '../../protocol/ids.ts'
 import { type Fault, firstOf, judgeValue, placesOf } from '../../protocol/judging.ts'
 import { isBag } from '../../protocol/keys.ts'
-import { relaxShape } from '../../protocol/relax-shape.ts'
+import { rowRelaxShape } from '../../protocol/relax-shape.ts'
 
 const names = z
   .array(nameShape)
@@ -45,8 +45,8 @@ const agentShape = z.strictObject({
   sensitivity: dataClassShape.nullable().default(null),
   /** What it may reach outside (docs/egress.md 3). */
   egress: grantsShape.default([]),
-  /** Which walls of its container may be moved, where its card asks for it too (docs/sandbox.md 8). */
-  relax: relaxShape.default([]),
+  /** Which walls of its container may be moved, and `bypass`, where its card asks for it too (docs/sandbox.md 8, docs/permissions.md). */
+  relax: rowRelaxShape.default([]),
   /** Limits of its own on money, tokens and calls of models. */
   budget: rowBudgetShape.optional(),
 })

@@ -2,7 +2,7 @@
 import type { Principal } from '../../guard/principal.ts'
 import type { AgentCard } from '../../protocol/agent.ts'
 import { narrow } from '../../protocol/egress/grants.ts'
-import { relaxFact } from '../../protocol/relax.ts'
+import { relaxFact, relaxOf } from '../../protocol/relax.ts'
 import type { Authority } from '../../protocol/task.ts'
 import type { SessionRow } from './rows.ts'
 
@@ -19,7 +19,7 @@ export function rootAuthority(card: AgentCard, ttlMs: number, depthLeft: number,
   const { message, delegate, topics, secrets, egress } = card.may
   return {
     ...{ capabilities: card.capabilities, message, delegate, topics, secrets, egress, ttlMs, depthLeft, tasksLeft },
-    ...relaxFact(card.relax),
+    ...relaxFact(relaxOf(card)),
   }
 }
 

@@ -24,7 +24,7 @@ import { askedText, recordEffect } from '../../guard/operator/approval-words.ts'
 import type { Approvals } from '../../guard/operator/approvals.ts'
 import type { Flags } from '../../guard/operator/flags.ts'
 import { hubPrincipal } from '../../guard/principal.ts'
-import { lackingIn, relaxFact } from '../../protocol/relax.ts'
+import { lackingIn, relaxFact, relaxOf } from '../../protocol/relax.ts'
 import type { Meta } from '../../store/meta.ts'
 import type { Agent, Registry } from '../registry.ts'
 import { containerNameOf } from '../sandbox/profile.ts'
@@ -165,7 +165,7 @@ export function createDispatcher(
     const start = (grant: Grant) => {
       const id = newSessionId(random)
       const narrowed = applyNarrowing(authority, grant.narrow)
-      const lacking = lackingIn(card.relax, narrowed.relax)
+      const lacking = lackingIn(relaxOf(card), narrowed.relax)
       if (lacking.length > 0)
         throw new HubError('policy_denied', `the rules did not grant relax ${lacking.join(', ')} to agent ${card.name}`)
       const uid = nextUser(options.firstUser, tasks.usersHeld(), tasks.userLast())

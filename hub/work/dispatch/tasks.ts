@@ -238,7 +238,7 @@ export function createTasks(parts: {
     },
 
     waiting(grant, id) {
-      assertGrant(grant, 'task.ask')
+      assertGrant(grant, 'task.ask', 'tool.permit')
       const session = theSession(id)
       if (session.state === 'input_required') return
       moveSession(session, 'input_required', { waiting_since: expiryAfter(clock, 0) })

@@ -71,7 +71,7 @@ export function createAnswers(parts: {
   function settle(grant: Grant, approval: Approval): void {
     const { kind, state, ending, session, askId, task, operation } = approval
     if (ending === 'over') return
-    if (kind === 'ask_user' && session !== null && askId !== null) {
+    if ((kind === 'ask_user' || kind === 'tool') && session !== null && askId !== null) {
       if (approvals.openOf(session) === 0) tasks.resumed(grant, session)
       const text = state === 'expired' ? noText(approval) : approval.answer
       store.afterCommit(() => replyMail(session, askId, { approved: state === 'approved', text }))

@@ -9,7 +9,7 @@ import type { Flags } from '../../guard/operator/flags.ts'
 import { type DataClass, takesClass } from '../../protocol/data-class.ts'
 import { type DelegateBody, delegateBodyShape, type Envelope } from '../../protocol/envelope.ts'
 import { parseShape } from '../../protocol/parse.ts'
-import { relaxFact } from '../../protocol/relax.ts'
+import { relaxFact, relaxOf } from '../../protocol/relax.ts'
 import { taskMachine } from '../../protocol/task.ts'
 import type { Store } from '../../store/database.ts'
 import type { Artifacts } from '../artifacts.ts'
@@ -86,10 +86,10 @@ export function createDelegation(
   function childOf(name: string | undefined, sender: SessionRow): Record<string, unknown> | null {
     const child = name === undefined ? undefined : registry.find(name)
     if (child === undefined) return null
-    const { may, capabilities, shell, relax } = child.card
+    const { may, capabilities, shell } = child.card
     return {
       ...{ capabilities, secrets: may.secrets, message: may.message, topics: may.topics, egress: may.egress },
-      ...relaxFact(relax),
+      ...relaxFact(relaxOf(child.card)),
       image: sender.imageId === child.imageId ? 'same' : 'other',
       // With a shell it may run whatever its input says.
       untrusted: shell,

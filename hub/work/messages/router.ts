@@ -35,6 +35,7 @@ import type { SessionCards } from '../session-cards.ts'
 import type { Delegation } from './delegation.ts'
 import { effectOfRequest } from './delivered.ts'
 import type { Content, Mailboxes } from './mailboxes.ts'
+import type { Permits } from './permits.ts'
 import type { Replies } from './replies.ts'
 import type { Target } from './targets.ts'
 import type { Topics } from './topics.ts'
@@ -51,6 +52,7 @@ export const OPERATION_OF_KIND: Record<MessageKind, OperationName> = {
   ask: 'task.ask',
   turn: 'session.turn',
   frame: 'session.frame',
+  permit: 'tool.permit',
 }
 
 /** What the record says of it beside the envelope's hash. */
@@ -76,6 +78,7 @@ export function createRouter(parts: {
   journal: Journal
   events: Events
   approvals: Approvals
+  permits: Pick<Permits, 'decide'>
   /** What becomes of a task whose program was stopped before it was done. */
   losses: Pick<Losses, 'stopped'>
   /** Takes away what was kept meanwhile, once a task has succeeded. */
@@ -214,6 +217,10 @@ export function createRouter(parts: {
       if (target.kind === 'reply') reply(sender, envelope)
       else if (target.kind === 'topic') publish(sender, envelope, target.topic)
       else if (envelope.kind === 'delegate') delegation.delegate(grant, sender, envelope)
+      else if (envelope.kind === 'permit')
+        return parts.permits.decide(grant, sender, envelope, ({ approved, text }) =>
+          deliver(sender.id, sender, answerOf(envelope.id, approved ? 'approved' : 'refused', text)),
+        )
       else aboutOwnTask(grant, sender, envelope)
       return undefined
     },

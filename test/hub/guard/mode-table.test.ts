@@ -14,7 +14,7 @@ const ONLY_NORMAL = {
 const NOT_DRAINING = { 'what a running task wants started': 'task.delegate' }
 const EVERY_MODE = {
   "sessions' own verbs":
-    'artifact.put session.join session.renew session.open message.send message.reply message.receive message.subscribe task.result task.progress task.log task.ask secret.get',
+    'artifact.put session.join session.renew session.open message.send message.reply message.receive message.subscribe task.result task.progress task.log task.ask tool.permit secret.get',
   mending:
     'agent.reload agent.reset agent.suspend policy.reload keys.rotate mode.resume operator.away contact.card contact.test contact.confirm hub.drill alert.test monitor.alert backup.run retention.prune',
   'heartbeat and lease': 'operator.heartbeat operator.back lease.renew',

@@ -1,8 +1,10 @@
 /** What a card asks for and what policy/data.json grants, side by side; and the text of that file. Pure. */
+
 import { parseStrictJson } from '../../../base/strict-json.ts'
 import { type AgentCard, DEFAULT_LIMITS } from '../../../protocol/agent.ts'
 import { DATA_CLASSES, takesClass } from '../../../protocol/data-class.ts'
 import { isHeld } from '../../../protocol/egress/grants.ts'
+import { relaxOf } from '../../../protocol/relax.ts'
 import { spanText } from '../../../protocol/spans.ts'
 import { usage } from '../../problem.ts'
 import { sizeText } from '../text.ts'
@@ -66,7 +68,7 @@ const listText = (list: readonly string[]): string => (list.length === 0 ? '-' :
 export function planGrant(card: AgentCard, entry: Entry | undefined): GrantPlan {
   const rows: GrantRow[] = []
   const notes: string[] = []
-  const wishes = { capabilities: card.capabilities, ...card.may, relax: card.relax ?? [] }
+  const wishes = { capabilities: card.capabilities, ...card.may, relax: relaxOf(card) }
   const lists: Record<string, string[]> = {}
   for (const right of LISTS) {
     const granted = textsOf(entry?.[right])

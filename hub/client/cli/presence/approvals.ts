@@ -1,6 +1,6 @@
 /** `hub approval list`, `hub approval show`, `hub approve`, `hub reject`: what waits for a person, by agents and by the rules. */
 import { SILENCE } from '../../../protocol/approval.ts'
-import { askedWords, TIER_WORDS } from '../../../protocol/asked-words.ts'
+import { askedWords, tierWords } from '../../../protocol/asked-words.ts'
 import { spanText } from '../../../protocol/spans.ts'
 import type { ApprovalView } from '../../answers.ts'
 import { EXIT, Problem } from '../../problem.ts'
@@ -91,7 +91,7 @@ function approvalText(approval: ApprovalView, nowMs: number, paint: Paint): stri
     ])
   if (answeredBy !== null) rows.push(['answer', `${answer === '' ? 'without a word' : answer}, by ${answeredBy}`])
   if (usedAtMs !== null) rows.push(['used', whenText(usedAtMs, nowMs)])
-  rows.push(['can do', `${tier}: ${TIER_WORDS[tier]}`])
+  rows.push(['can do', `${tier}: ${tierWords(approval)}`])
   if (operation !== null) rows.push(['exactly', `${operation} on ${resource}`])
   if (task !== null) rows.push(['task', task])
   if (session !== null) rows.push(['session', session])

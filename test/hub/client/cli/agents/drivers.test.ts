@@ -21,7 +21,12 @@ it('--json says yes or no of every feature of every driver', async () => {
   const yes = drivers.flatMap(({ name, features }: { name: string; features: Record<string, boolean> }) =>
     Object.keys(features).flatMap((feature) => (features[feature] ? [`${name} ${feature}`] : [])),
   )
-  expect(yes).toEqual(['sdk takesMessages', 'json-lines takesMessages', 'stream-json reportsUsage'])
+  expect(yes).toEqual([
+    ...['sdk takesMessages', 'sdk takesPrompts', 'sdk cancelsTurns', 'sdk asksPermission'],
+    ...['json-lines takesMessages', 'json-lines takesPrompts', 'json-lines cancelsTurns', 'json-lines asksPermission'],
+    'stream-json reportsUsage',
+    ...['stub takesPrompts', 'stub cancelsTurns', 'stub asksPermission'],
+  ])
 })
 
 it('each driver but sdk has a loader in the shim', () => {
