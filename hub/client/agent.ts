@@ -25,6 +25,7 @@ import type { DataClass } from '../protocol/data-class.ts'
 import type { FolderRef, MessageKind } from '../protocol/envelope.ts'
 import { STOP_GRACE_MS } from '../protocol/stop-grace.ts'
 import type { StopReason } from '../protocol/stop-reasons.ts'
+import type { Wishes } from '../protocol/wish-places.ts'
 import { type AgreeOptions, type AnswerOptions, createAnswers } from './agent/answers.ts'
 import { type Artifacts, createArtifacts, createFolder, type Folder } from './agent/artifacts.ts'
 import { type BudgetLowHandler, createBudgetWarnings } from './agent/budget-warnings.ts'
@@ -65,6 +66,8 @@ export interface Delegation {
   priority?: number
   /** The class of its data; the parent's without it, and never lower. */
   sensitivity?: DataClass
+  /** Which model the child is to use, its system prompt, its most turns, its budget in millionths of a US dollar. */
+  spec?: Wishes
 }
 
 export interface SendOptions {

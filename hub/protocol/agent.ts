@@ -6,6 +6,7 @@ import { grantsShape } from './egress/grants.ts'
 import { nameShape, typeShape } from './ids.ts'
 import { relaxShape } from './relax-shape.ts'
 import { sizeShape, sizeWritten, spanShape, spanWritten } from './spans.ts'
+import { maxTurnsShape, modelShape, systemShape } from './task-spec.ts'
 import { DEFAULT_PERMISSIONS, PERMISSION_WORDS, PERMISSIONS } from './tools.ts'
 
 /** Limits of one session, in the units the engine wants. Every one is finite (docs/sandbox.md 5). */
@@ -163,6 +164,15 @@ const cardKeysShape = z.strictObject({
       'a name in env looks like a secret; list it under may.secrets instead',
     )
     .describe('variables of the program; nothing secret'),
+  /** Absent where it says none, so that such a card is what it was before there were any. */
+  defaults: z
+    .strictObject({
+      model: modelShape.optional().describe('the model, where a task names none'),
+      system: systemShape.optional().describe('the system prompt, where a task gives none'),
+      maxTurns: maxTurnsShape.optional().describe('the most turns, where a task says none'),
+    })
+    .optional()
+    .describe('what a task of it asks for where it says nothing else'),
   /** Running a task of it again does no harm, so the hub may do that by itself. What is not repeatable never runs twice unasked (fault C34). */
   repeatable: z
     .boolean()

@@ -4,6 +4,7 @@ import { dataClassShape } from './data-class.ts'
 import { driverShape } from './drivers.ts'
 import { MESSAGE_KINDS } from './envelope.ts'
 import { nameShape, sessionIdShape, sha256Shape, uuidShape } from './ids.ts'
+import { taskSpecShape } from './task-spec.ts'
 import { handedEgressShape } from './views.ts'
 
 const row = <Answer extends z.ZodType | null>(does: string, answer: Answer) => ({ does, answer })
@@ -66,6 +67,9 @@ export const AGENT_ANSWERS = {
         parent: z.strictObject({ agent: z.string(), session: z.string() }).nullable(),
         depthLeft: z.int(),
         tasksLeft: z.int(),
+        spec: taskSpecShape
+          .optional()
+          .describe('what it is about beside its parameters, with what its card says for the rest; absent for nothing'),
         traceparent: z
           .string()
           .optional()

@@ -5,6 +5,8 @@ import { z } from 'zod'
 export const FEATURES = {
   waitsForReady: 'the program gets its task only after it said that it is ready',
   takesMessages: 'the program is given the messages of other agents',
+  takesWishes:
+    'the program is told which model, system prompt, most turns and budget its task asks for, without a place in its card',
   takesPrompts: 'the program is given another prompt while it runs',
   cancelsTurns: 'what the program does can be cancelled while it goes on to live',
   asksPermission: 'the program asks the hub before it uses a tool',
@@ -23,17 +25,17 @@ interface Driver {
 export const DRIVERS = {
   sdk: {
     how: 'in the process of the shim',
-    features: ['takesMessages', 'takesPrompts', 'cancelsTurns', 'asksPermission'],
+    features: ['takesMessages', 'takesWishes', 'takesPrompts', 'cancelsTurns', 'asksPermission'],
   },
   'json-lines': {
     how: 'by lines on standard input and output',
-    features: ['takesMessages', 'takesPrompts', 'cancelsTurns', 'asksPermission'],
+    features: ['takesMessages', 'takesWishes', 'takesPrompts', 'cancelsTurns', 'asksPermission'],
   },
   command: { how: 'as an ordinary program', features: [] },
   'stream-json': { how: 'as a coding CLI that prints one JSON event a line', features: ['reportsUsage'] },
   stub: {
     how: 'not at all, and replays a script instead',
-    features: ['takesPrompts', 'cancelsTurns', 'asksPermission'],
+    features: ['takesWishes', 'takesPrompts', 'cancelsTurns', 'asksPermission'],
   },
 } as const satisfies Record<string, Driver>
 

@@ -4,6 +4,7 @@ import { TIERS } from './approval.ts'
 import { type DataClass, dataClassShape } from './data-class.ts'
 import { nameShape, sessionIdShape, sha256Shape, traceparentShape, typeShape, uuidShape } from './ids.ts'
 import { STOP_REASONS } from './stop-reasons.ts'
+import { wishesShape } from './task-spec.ts'
 
 export const MESSAGE_KINDS = [
   'request',
@@ -79,6 +80,8 @@ export const delegateBodyShape = z.strictObject({
   sensitivity: dataClassShape.optional(),
   ttlMs: z.int().positive().optional(),
   priority: z.int().min(0).max(9).default(5),
+  /** Which model it is to use, its system prompt, its most turns, its budget. Nothing of it comes from the parent. */
+  spec: wishesShape.optional(),
 })
 export type DelegateBody = z.output<typeof delegateBodyShape>
 

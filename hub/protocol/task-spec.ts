@@ -29,5 +29,38 @@ const repositoryShape = z.strictObject({
 })
 export type Repository = z.output<typeof repositoryShape>
 
-export const taskSpecShape = z.strictObject({ repository: repositoryShape.optional() })
+/** A name goes into an argument of a program: none is read as an option of it. */
+export const modelShape = z
+  .string()
+  .max(200)
+  .regex(
+    /^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$/,
+    'a model is letters, digits and . _ : / @ + -, and begins with a letter or digit',
+  )
+/** So many characters are one argument of a program, whatever they are. */
+export const systemShape = z
+  .string()
+  .min(1)
+  .max(16_384)
+  .refine((text) => !text.includes('\0'), 'a system prompt holds no NUL')
+export const maxTurnsShape = z.int().min(1).max(10_000)
+const BUDGET_MAX = 1_000_000_000_000
+
+/** What is asked for of the agent's model (wishes.ts). */
+const wishShapes = {
+  model: modelShape.optional().describe('the model that the agent is to use'),
+  system: systemShape.optional().describe('its system prompt, or what its agent adds to its own'),
+  maxTurns: maxTurnsShape.optional().describe('how many turns its model may take, as the agent counts them'),
+  budget: z
+    .int()
+    .min(1)
+    .max(BUDGET_MAX)
+    .optional()
+    .describe(
+      'what it may cost, in millionths of a US dollar: a hint for the agent, which is told what is left of it; the limits of the hub count beside it',
+    ),
+}
+export const wishesShape = z.strictObject(wishShapes)
+
+export const taskSpecShape = z.strictObject({ repository: repositoryShape.optional(), ...wishShapes })
 export type TaskSpec = z.output<typeof taskSpecShape>

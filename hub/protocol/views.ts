@@ -71,7 +71,9 @@ export const taskShape = z.strictObject({
   startedAtMs: kept(instant),
   endedAtMs: kept(instant),
   sensitivity: kept(dataClassShape).describe('the class of data it works on; only agents that take it may have it'),
-  spec: kept(taskSpecShape).describe('what it is about beside its parameters: the repository in its input'),
+  spec: kept(taskSpecShape).describe(
+    'what it is about beside its parameters: the repository in its input, and what is asked of the model of its agent',
+  ),
   requestedBy: z.string(),
   artifacts: z.array(artifactShape),
   progress: kept(progressShape).describe('what the agent said last'),

@@ -14,6 +14,7 @@ import type { Containment } from './containment.ts'
 import { createBreaker } from './dispatch/breaker.ts'
 import { taskFeed } from './dispatch/task-feed.ts'
 import type { Tasks } from './dispatch/tasks.ts'
+import { type AskedModelOptions, createAskedModels } from './egress/asked-models.ts'
 import { createJournal } from './journal.ts'
 import { createPinnedImages } from './pinned-images.ts'
 import { createRegistry } from './registry.ts'
@@ -22,8 +23,7 @@ import { createResolveImage, SHELL_NOTE } from './sandbox/image-gate.ts'
 import { type Provenance, provenanceOf } from './sandbox/provenance.ts'
 import { createSessionCards } from './session-cards.ts'
 
-export interface CatalogueOptions {
-  home: string
+export interface CatalogueOptions extends AskedModelOptions {
   /** Sessions of one agent that may be lost within 10 min before the agent is halted. */
   recyclesMax: number
   limitsOf: (card: AgentCard) => SessionLimits
@@ -81,6 +81,8 @@ export function createCatalogue(
       { store, clock: host.steady, random, alerts, redaction: guard.redaction },
     ),
     journal: createJournal(clock, guard.redaction),
+    /** Whether an agent may use a model that is asked of it. */
+    requireModel: createAskedModels(options),
     /** Reads the catalogue again if images could not be looked up. */
     async lookUpAgain() {
       if (!unresolved || containment.engineWatch.isAway()) return

@@ -84,7 +84,18 @@ export function createMessaging(
         return options.budget.delegations
       },
     },
-    { store, clock, random, tasks, registry, mailboxes, artifacts, flags, redaction: guard.redaction },
+    {
+      store,
+      clock,
+      random,
+      tasks,
+      registry,
+      mailboxes,
+      artifacts,
+      flags,
+      redaction: guard.redaction,
+      requireModel: catalogue.requireModel,
+    },
   )
   tasks.listen({
     taskChanged(task) {

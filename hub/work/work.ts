@@ -106,6 +106,7 @@ export function createWork(options: WorkOptions, outer: WorkOuter) {
     },
     {
       ...{ clock, tasks, registry, artifacts, runtimeFault: runtimeGate.fault },
+      requireModel: catalogue.requireModel,
       grantedTtlMs(agent) {
         const rows = guard.policy.active().data?.agents ?? {}
         return Object.hasOwn(rows, agent) ? rows[agent]?.ttlMs : undefined

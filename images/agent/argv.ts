@@ -1,7 +1,8 @@
-/** `{input}` and `{param:name}` in a command's argv. Pure: each value stays inside its one element, and no shell reads it. */
+/** `{input}`, `{param:name}` and the places of wishes in a command's argv. Pure: each value stays inside its one element, and no shell reads it. */
 import { HubError } from '../../hub/base/errors.ts'
+import { PLACE_NAMES, placeText, type Wishes } from '../../hub/protocol/wish-places.ts'
 
-const PLACE = /\{(?:input|param:([A-Za-z0-9_-]{1,64}))\}/g
+const PLACE = new RegExp(`\\{(?:input|(${PLACE_NAMES.join('|')})|param:([A-Za-z0-9_-]{1,64}))\\}`, 'g')
 
 export interface Expanded {
   argv: string[]
@@ -9,14 +10,15 @@ export interface Expanded {
   namesInput: boolean
 }
 
-/** Throws `schema_invalid` for a parameter the task does not have, or an input it was not given. What is put in is not read again. */
+/** Throws `schema_invalid` for a parameter or wish the task does not have, or an input it was not given. What is put in is not read again. */
 export function expandArgv(
   run: readonly string[],
-  given: { input: string | undefined; params: Readonly<Record<string, unknown>> },
+  given: { input: string | undefined; params: Readonly<Record<string, unknown>>; spec?: Wishes | undefined },
 ): Expanded {
   let namesInput = false
   const argv = run.map((word) =>
-    word.replaceAll(PLACE, (_, name: string | undefined) => {
+    word.replaceAll(PLACE, (_, place: string | undefined, name: string | undefined) => {
+      if (place !== undefined) return wishText(place, given.spec)
       if (name !== undefined) return textOf(name, given.params)
       namesInput = true
       if (given.input === undefined)
@@ -25,6 +27,13 @@ export function expandArgv(
     }),
   )
   return { argv, namesInput }
+}
+
+function wishText(place: string, spec: Wishes = {}): string {
+  const text = placeText(place, spec)
+  if (text === undefined)
+    throw new HubError('schema_invalid', `this command needs a value for {${place}}, and its task has none`)
+  return text
 }
 
 function textOf(name: string, params: Readonly<Record<string, unknown>>): string {

@@ -32,7 +32,8 @@ const VALUE_BYTES = 48 * 1024
 
 export async function driveCommand(options: DriverOptions): Promise<Ending> {
   const { hub, env, workspace, cwd, log, classes, input, inputFolder } = options
-  const { argv, namesInput } = expandArgv(options.argv, { input, params: hub.joined.task.params })
+  const { task } = hub.joined
+  const { argv, namesInput } = expandArgv(options.argv, { input, params: task.params, spec: task.spec })
   // A file that no argument names is the command's standard input; else it reads nothing.
   const inputFile = input === inputFolder || namesInput ? undefined : input
   const child = startChild(argv, { env, cwd })

@@ -37,7 +37,8 @@ export async function driveJsonLines(options: DriverOptions): Promise<Ending> {
       child.write(lineOf(answer))
     },
   })
-  const start = { op: 'task', task: task.task, attempt: task.attempt, params: task.params, deadlineMs }
+  const spec = task.spec === undefined ? {} : { spec: task.spec }
+  const start = { op: 'task', task: task.task, attempt: task.attempt, params: task.params, ...spec, deadlineMs }
   child.write(lineOf(start))
   hub.onAny(hand)
   hub.onBudgetLow((low) => {

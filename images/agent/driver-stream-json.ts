@@ -25,7 +25,8 @@ const TEXT_CHARS = 8 * 1024
 
 export async function driveStreamJson(options: DriverOptions): Promise<Ending> {
   const { hub, env, workspace, cwd, log, input } = options
-  const { argv } = expandArgv(options.argv, { input, params: hub.joined.task.params })
+  const { task } = hub.joined
+  const { argv } = expandArgv(options.argv, { input, params: task.params, spec: task.spec })
   const child = startChild(argv, { env, cwd })
   // Some of them wait for the end of their input before they begin.
   child.endInput()

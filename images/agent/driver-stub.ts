@@ -36,8 +36,11 @@ function readScript(run: readonly string[]): Step[] {
 
 export async function driveStub(options: DriverOptions): Promise<Ending> {
   const { hub, workspace, log, classes, input, turns } = options
-  const { argv } = expandArgv(options.argv, { input, params: hub.joined.task.params })
+  const { task } = hub.joined
+  const { argv } = expandArgv(options.argv, { input, params: task.params, spec: task.spec })
   const steps = readScript(argv)
+  // What an agent would be told first.
+  if (task.spec !== undefined) log.add(`its task says ${JSON.stringify(task.spec)}`)
   let fault: string | undefined
   let turn: Turn | undefined
   const conversation = createConversation({

@@ -25,6 +25,7 @@ export const VERBS = {
     ttlMs: 'number?',
     priority: 'number?',
     sensitivity: 'string?',
+    spec: 'object?',
   },
   ask: { text: 'string', timeoutMs: 'number?' },
   permit: {
@@ -87,6 +88,7 @@ export const VERB_WORDS: {
       ttlMs: 'how long it may work',
       priority: '0 to 9; else 5',
       sensitivity: "class of its data; else the parent's, and never lower",
+      spec: 'what its model is to be: `model`, `system`, `maxTurns`, `budget` in millionths of a US dollar',
     },
   ],
   ask: [

@@ -276,6 +276,15 @@ say(op="result", id=1, outcome="failed", error="not today", value={"half": 1})`)
     expect(ran.logs()).toEqual(expect.arrayContaining(['bye', 'the program ended without a result (exit code 4)']))
   })
 
+  test('S4-6: the first line holds what the task asks of its model, and nothing where it asks nothing', async () => {
+    const text = 'say(op="result", value=hear())'
+    const spec = { model: 'm-1', system: 'Be brief.', maxTurns: 7, budget: 5 }
+    const told = await bench.start({ program: { driver: 'json-lines', run: bench.python(text) }, task: { spec } })
+    expect(await told.session.result).toMatchObject({ value: { op: 'task', spec } })
+    const plain = await jsonLines(text)
+    expect(await plain.session.result).not.toHaveProperty('value.spec')
+  })
+
   test('S4-20: a result says why its model stopped, by one of six words', async () => {
     const ran = await jsonLines(`
 hear()

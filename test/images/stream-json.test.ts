@@ -161,6 +161,21 @@ describe('as a process', () => {
     expect(ran.envelopes('progress').at(-1)?.body).toEqual({ text: call })
   })
 
+  test('S4-6: what the task asks of its model stands in its arguments', async () => {
+    const run = [...bench.python(`say(type="message", role="assistant", content=" ".join(sys.argv[1:]))\n${END}`)]
+    const program = {
+      driver: 'stream-json' as const,
+      run: [...run, '{model}', '{system}', '{maxTurns}', '{budgetUsd}'],
+    }
+    const spec = { model: 'm-1', system: 'Be brief.', maxTurns: 7, budget: 250_000 }
+    const ran = await bench.start({ program, task: { spec } })
+    expect(await ran.session.result).toMatchObject({ value: { text: 'm-1 Be brief. 7 0.25' } })
+    const none = await bench.start({ program, task: { spec: { model: 'm-1' } } })
+    expect(await none.session.result).toMatchObject({
+      ...{ outcome: 'failed', error: 'this command needs a value for {system}, and its task has none' },
+    })
+  })
+
   test('unknown events, events of odd shapes and lines that are none pass', async () => {
     const ran = await start(`
 for odd in [{"type": "new.event"}, {"type": "__proto__"}, {"type": "constructor"}, {"type": 7}, {}, [1], None, "x", {"type": "item.completed"},

@@ -26,6 +26,13 @@ test('S4-19: replays the script of its parameters in order: log, progress, a fil
   expect(kinds).toEqual(['log', 'event', 'result'])
 })
 
+test('S4-6: what its task asks of its model is the first line of its log', async () => {
+  const task = { params: { script: [{ op: 'result' }] }, spec: { model: 'm-1', maxTurns: 2 } }
+  const ran = await bench.start({ program: { driver: 'stub', run: ['{param:script}'] }, task })
+  expect(await ran.session.result).toMatchObject({ outcome: 'succeeded' })
+  expect(ran.logs()).toEqual(['its task says {"model":"m-1","maxTurns":2}'])
+})
+
 test('a script that crashes is a crash, and one that waits can be stopped', async () => {
   const crashed = await replay([{ op: 'crash' }])
   expect(await crashed.exit).toBe(1)

@@ -1,6 +1,7 @@
 /** Every command in one table: its words, arguments, options and module. A module is loaded only when its command runs. */
-import { alone, type Command, command, handed, inRepo, lazy, paging, stop, yes } from './command.ts'
+import { alone, type Command, command, handed, lazy, paging, stop, yes } from './command.ts'
 import { OUTSIDE } from './tables/outside.ts'
+import { WORK } from './tables/work.ts'
 
 const drivers = lazy(() => import('./agents/drivers.ts'))
 const grant = lazy(() => import('./agents/allow.ts'))
@@ -37,11 +38,6 @@ const safeMode = lazy(() => import('./stopping/safe-mode.ts'))
 const sessions = lazy(() => import('./stopping/sessions.ts'))
 const shutdown = lazy(() => import('./stopping/shutdown.ts'))
 const artifacts = lazy(() => import('./work/artifacts.ts'))
-const branch = lazy(() => import('./work/branch.ts'))
-const submit = lazy(() => import('./work/submit.ts'))
-const taskLogs = lazy(() => import('./work/task-logs.ts'))
-const tasks = lazy(() => import('./work/tasks.ts'))
-const watch = lazy(() => import('./work/watch.ts'))
 
 /** Names of groups, for their help. */
 export const GROUPS: Readonly<Record<string, string>> = {
@@ -110,47 +106,7 @@ export const COMMANDS: readonly Command[] = [
   ]),
   command('config diff', 'what hub.yaml says and is not in force yet', config('configDiff')),
   command('status', 'one screen: is all well, what must I do, and by when', status('status')),
-  command('submit [agent]', 'give a task to an agent', submit('submit'), [
-    ['--needs <cap...>', 'instead of an agent: what the agent must be able to do'],
-    ...handed,
-    ['--ttl <span>', 'how long it may take, as in 10m'],
-    ['--priority <n>', '0 to 9 (default: 5)'],
-    ['--hold', 'queue it, but do not start it'],
-    ['--sensitivity <class>', 'only for agents that take it: public, internal, confidential or restricted'],
-    ['--wait', 'show its progress and end with its outcome'],
-    ['--out <dir>', 'wait, and write its artifacts to this folder'],
-    ['--repo <dir>', 'a git repository: the agent works on a branch, which comes back (`hub branch`)'],
-    ['--base <ref>', 'with --repo: the commit to begin at (default: HEAD)'],
-    ['--no-change', 'with --repo: the agent only reads; without this, a task that changes nothing has failed'],
-    ['--include-secrets', 'with --repo: send a repository that holds what looks like a secret'],
-    ['--dry-run', 'list what --input or --repo would send and would leave out; send nothing'],
-  ]),
-  command('wait [task]', 'wait until a task ends (default: the last one submitted)', watch('wait'), [
-    ['--for <what>', 'what to wait for: task=done, which is any end (default)'],
-    ['--timeout <span>', 'give up after this long, as in 10m (exit 6)'],
-  ]),
-  command('task list', 'list tasks', tasks('list'), [
-    ['--state <state>', 'queued, running, succeeded, failed, cancelled, timed_out'],
-    ['--parent <task>', 'children of this task'],
-    ...paging,
-  ]),
-  command('task show <task>', 'one task in full', tasks('show')),
-  stop('task cancel [task]', 'stop it for good', tasks('cancel'), [['--held', 'all held tasks'], yes]),
-  command('task retry <task>', 'submit it again', tasks('retry')),
-  command('task release [task]', 'let a held task start', tasks('release'), [['--all', 'all held tasks'], yes]),
-  command('task logs <task>', 'what it logged', taskLogs('logs'), [['--follow', 'keep printing until it ends']]),
-  command('branch log <task>', 'the commits and files of the branch that a task left', branch('branchLog'), [inRepo]),
-  command('branch diff <task>', 'what it changed', branch('branchDiff'), [inRepo]),
-  command('branch checkout <task>', 'make the branch in your repository, and switch to it', branch('branchCheckout'), [
-    inRepo,
-    ['--as <name>', 'the name of the branch (default: hub/SESSION)'],
-  ]),
-  command(
-    'branch apply <task>',
-    'merge it into the branch that you are on; conflicts are shown first',
-    branch('branchApply'),
-    [inRepo, yes],
-  ),
+  ...WORK,
   command('session list', 'list sessions', sessions('list'), [['--all', 'ended ones too'], ...paging]),
   command('session show <session>', 'one session in full', sessions('show'), [
     ['--hardening', 'show how its container is hardened, check by check'],

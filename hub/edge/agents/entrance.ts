@@ -28,7 +28,7 @@ interface Outer {
   random: Random
   log: Log
   guard: Guard
-  work: Pick<Work, 'catalogue' | 'containment' | 'messaging' | 'meters' | 'supervision' | 'tasks'>
+  work: Pick<Work, 'catalogue' | 'containment' | 'money' | 'messaging' | 'meters' | 'supervision' | 'tasks'>
   secrets: Secrets
 }
 /** What requests and frames have in common. */
@@ -112,6 +112,7 @@ function routesOf(options: EntranceOptions, outer: Outer, shared: Shared): Agent
   return createAgentRoutes({
     ...{ gate, auth, tokens, nonces, clock, tasks, cards, mailboxes, topics, artifacts, secrets, send, hooks },
     instance: options.instance,
+    budgetLeft: work.money.leftOf,
     artifactBytesMax: () => options.artifactBytesMax,
     upstreams: () => options.upstreams,
     traces,

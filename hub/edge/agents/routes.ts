@@ -7,6 +7,7 @@ import { parseStrictJson } from '../../base/strict-json.ts'
 import type { Gate } from '../../guard/gate.ts'
 import type { Nonces } from '../../guard/identity/nonces.ts'
 import type { Tokens } from '../../guard/identity/tokens.ts'
+import type { AgentCard } from '../../protocol/agent.ts'
 import { handedTo } from '../../protocol/egress/placeholders.ts'
 import type { Upstream } from '../../protocol/egress/upstreams.ts'
 import { envelopeShape } from '../../protocol/envelope.ts'
@@ -14,8 +15,11 @@ import { ENVELOPE_BYTES_MAX } from '../../protocol/frame.ts'
 import { OPERATIONS, type OperationName } from '../../protocol/operations.ts'
 import { parseShape } from '../../protocol/parse.ts'
 import { AGENT_ROUTES, type AgentRouteName } from '../../protocol/routes.ts'
+import type { TaskSpec } from '../../protocol/task-spec.ts'
+import { envWith } from '../../protocol/wish-places.ts'
 import type { Artifacts } from '../../work/artifacts.ts'
 import { leftMs, mostLeftMs } from '../../work/dispatch/expiry.ts'
+import type { TaskRow } from '../../work/dispatch/rows.ts'
 import type { Tasks } from '../../work/dispatch/tasks.ts'
 import { type Hooks, sendFacts } from '../../work/messages/hooks.ts'
 import type { Mailboxes } from '../../work/messages/mailboxes.ts'
@@ -98,6 +102,8 @@ export interface AgentRouteParts {
   /** Undefined where nobody keeps traces. */
   traces: Pick<TaskTraces, 'placeOf' | 'tracer'> | undefined
   instance: string
+  /** What is left of the money that a task was to cost. */
+  budgetLeft: (task: string, budget: number) => number
   artifactBytesMax: () => number
   /** As declared now. */
   upstreams: () => readonly Upstream[]
@@ -181,7 +187,8 @@ export function createAgentRoutes(parts: AgentRouteParts): AgentRoutes {
     if (session === undefined || task === undefined || card === undefined) throw new HubError('unknown_session')
     const attempt = tasks.attempts(task.id).find(({ id }) => id === session.attempt)?.ordinal ?? 1
     const parent = task.parentSession === null ? undefined : tasks.session(task.parentSession)
-    const { params, inputs, spec } = task
+    const { params, inputs } = task
+    const spec = specOf(card, task)
     const { capabilities, depthLeft, tasksLeft } = session.authority
     const egress = handedTo(id, session.authority.egress, parts.upstreams())
     return {
@@ -192,7 +199,7 @@ export function createAgentRoutes(parts: AgentRouteParts): AgentRoutes {
       // By boot time, beside the wall time that the agent is told: what is left counts, not what a changed wall clock says (T71).
       deadlineMs: token.nowMs + leftMs(session, clock),
       waitLeftMs: session.waitLeftMs ?? 0,
-      program: { driver: card.driver, run: card.run, env: card.env },
+      program: { driver: card.driver, run: card.run, env: envWith(card.env, spec) },
       secrets: session.authority.secrets,
       ...(egress === undefined ? {} : { egress }),
       task: {
@@ -200,7 +207,7 @@ export function createAgentRoutes(parts: AgentRouteParts): AgentRoutes {
         attempt,
         params,
         inputs,
-        ...(spec === null ? {} : { spec }),
+        ...(Object.keys(spec).length === 0 ? {} : { spec }),
         capabilities,
         parent: parent === undefined ? null : { agent: parent.agent, session: parent.id },
         depthLeft,
@@ -208,6 +215,12 @@ export function createAgentRoutes(parts: AgentRouteParts): AgentRoutes {
         ...(traces === undefined ? {} : { traceparent: traces.tracer.traceparentOf(traces.placeOf(task.id)) }),
       },
     }
+  }
+
+  /** What is asked of it, with its card's own words for the rest; of its budget what is left. */
+  function specOf(card: AgentCard, { id, spec }: TaskRow): TaskSpec {
+    const asked = { ...card.defaults, ...spec }
+    return asked.budget === undefined ? asked : { ...asked, budget: parts.budgetLeft(id, asked.budget) }
   }
 
   async function sendEnvelope(exchange: AgentExchange): Promise<void> {

@@ -17,6 +17,7 @@ import { type DataClass, takesClass } from '../../protocol/data-class.ts'
 import type { FolderRef } from '../../protocol/envelope.ts'
 import { spanWritten } from '../../protocol/spans.ts'
 import type { SubmitRequest } from '../../protocol/submit.ts'
+import type { TaskSpec } from '../../protocol/task-spec.ts'
 import { type Artifacts, uploadsOf } from '../artifacts.ts'
 import type { Agent, Registry } from '../registry.ts'
 import { leftMs } from './expiry.ts'
@@ -24,6 +25,7 @@ import { FROM_PEOPLE, labelFact, type Origin, originOf } from './origin.ts'
 import { SERVICES, type TaskRow, unreadableError } from './rows.ts'
 import { canServe, takesNo } from './slots.ts'
 import type { NewTask, Tasks } from './tasks.ts'
+import { type RequireModel, thatCanBeTold } from './wished.ts'
 
 /**
  * A time that is too long is refused with both figures; it is never shortened without a word (fault C14). `mostMs`: the longest session of
@@ -71,6 +73,10 @@ export interface Asking {
   retry(grant: Grant, id: string, key: string | undefined): TaskRow
 }
 
+interface Wished {
+  spec?: TaskSpec | null | undefined
+}
+
 interface Label {
   sensitivity?: DataClass | null | undefined
 }
@@ -86,11 +92,12 @@ export function createAsking(
     artifacts: Artifacts
     /** Why nothing may be started under the configured runtime. */
     runtimeFault: () => string | undefined
+    requireModel: RequireModel
     /** The longest session that the rules' data gives an agent. Undefined if it has no row there; the rules then refuse it. */
     grantedTtlMs: (agent: string) => number | undefined
   },
 ): Asking {
-  const { clock, tasks, registry, artifacts, runtimeFault, grantedTtlMs } = parts
+  const { clock, tasks, registry, artifacts, runtimeFault, grantedTtlMs, requireModel } = parts
 
   function theTask(id: string): TaskRow {
     const task = tasks.task(id)
@@ -115,7 +122,7 @@ export function createAsking(
 
   /** `among`: the agents that the rules let the hub choose from, if the task names none. */
   function requireServable(
-    request: Pick<SubmitRequest, 'agent' | 'needs' | 'ttlMs'> & Label,
+    request: Pick<SubmitRequest, 'agent' | 'needs' | 'ttlMs'> & Label & Wished,
     among: readonly string[] | undefined,
   ): void {
     if (request.agent !== undefined) {
@@ -138,7 +145,7 @@ export function createAsking(
   }
 
   function requireCapable(
-    request: Pick<SubmitRequest, 'agent' | 'needs'> & Label,
+    request: Pick<SubmitRequest, 'agent' | 'needs'> & Label & Wished,
     among: readonly string[] = [],
   ): Agent[] {
     const capable = registry
@@ -149,7 +156,7 @@ export function createAsking(
         'no_capable_agent',
         `no agent that may take ${request.sensitivity ? `a ${request.sensitivity}` : 'this'} task has ${request.needs.join(', ')}; see \`hub agent list\``,
       )
-    return capable
+    return thatCanBeTold(capable, request.spec, requireModel)
   }
 
   function requireReady({ card, state, reason, imageId, imageCode = 'image_missing', barred }: Agent): void {
@@ -244,8 +251,8 @@ export function createAsking(
 
     release(grant, id) {
       assertGrant(grant, 'task.release')
-      const { agent, needs, state, sensitivity } = theTask(id)
-      if (state === 'queued' && agent === null) requireCapable({ needs, sensitivity }, grant.narrow.agents)
+      const { agent, needs, state, sensitivity, spec } = theTask(id)
+      if (state === 'queued' && agent === null) requireCapable({ needs, sensitivity, spec }, grant.narrow.agents)
       return tasks.released(grant, id)
     },
 
@@ -261,7 +268,7 @@ export function createAsking(
         const parent = chainOf(task)
         const agent = task.agent ?? undefined
         requireInputs(inputs)
-        requireServable({ agent, needs, sensitivity }, grant.narrow.agents)
+        requireServable({ agent, needs, sensitivity, spec }, grant.narrow.agents)
         const spans = { hold: false, ttlMs: task.ttlMs ?? undefined }
         const wish = { agent, needs, params, inputs, priority, sensitivity, spec, ...spans, ...more }
         return tasks.insert(grant, { ...wish, ...(parent && { parent }) })

@@ -6,6 +6,8 @@
  * `whyWaits` says in words why a task cannot start even if others end: no agent offers what it needs, or those that do may not start.
  */
 import { type DataClass, takesClass } from '../../protocol/data-class.ts'
+import type { Wishes } from '../../protocol/wish-places.ts'
+import { type WishCard, wishFault } from '../../protocol/wishes.ts'
 import type { Agent } from '../registry.ts'
 
 export interface QueuedTask {
@@ -17,6 +19,8 @@ export interface QueuedTask {
   among?: readonly string[] | undefined
   /** The class of data it works on. */
   sensitivity?: DataClass | null | undefined
+  /** What is asked of its agent's model. */
+  spec?: Wishes | null | undefined
   depth: number
   priority: number
   createdAtMs: number
@@ -27,6 +31,8 @@ export interface AgentSlot {
   capabilities: readonly string[]
   /** The highest class of data that its card takes. */
   sensitivity?: DataClass | undefined
+  /** How its program is told what a task asks for; a task that names no agent goes only to one that is told all of it. */
+  program?: WishCard | undefined
   /** Healthy and with an image. */
   ready: boolean
   /** Takes only the task that the hub makes for it. */
@@ -58,13 +64,16 @@ export function planNext(
   return undefined
 }
 
+const mayTell = ({ spec }: Pick<QueuedTask, 'spec'>, { program }: Pick<AgentSlot, 'program'>): boolean =>
+  program === undefined || wishFault(program, spec ?? {}) === undefined
+
 /** Whether the agent is the one asked for, or may be chosen, has every capability asked for, and takes work of that class. */
 export const canServe = (
-  task: Pick<QueuedTask, 'needs' | 'among' | 'sensitivity'> & { agent?: string | undefined },
-  agent: Pick<AgentSlot, 'name' | 'capabilities' | 'isService' | 'sensitivity'>,
+  task: Pick<QueuedTask, 'needs' | 'among' | 'sensitivity' | 'spec'> & { agent?: string | undefined },
+  agent: Pick<AgentSlot, 'name' | 'capabilities' | 'isService' | 'sensitivity' | 'program'>,
 ): boolean =>
   (task.agent === undefined
-    ? agent.isService !== true && task.among?.includes(agent.name) === true
+    ? agent.isService !== true && task.among?.includes(agent.name) === true && mayTell(task, agent)
     : task.agent === agent.name) &&
   task.needs.every((need) => agent.capabilities.includes(need)) &&
   takesClass(agent.sensitivity, task.sensitivity)
@@ -81,7 +90,7 @@ type Facts = Pick<Agent, 'card' | 'state' | 'imageId' | 'reason' | 'barred' | 'd
 
 /** `among`: the agents that the rules let the hub choose from, if none is named; undefined if they were not asked yet. Empty: it may start. */
 export function whyWaits(
-  task: { id: string; agent: string | null; needs: readonly string[]; sensitivity?: DataClass | null },
+  task: Pick<QueuedTask, 'id' | 'needs' | 'sensitivity' | 'spec'> & { agent: string | null },
   agents: readonly Facts[],
   among: readonly string[] | undefined,
   whyUnloaded: (agent: string) => string | undefined,
@@ -93,11 +102,14 @@ export function whyWaits(
     sensitivity: task.sensitivity,
     among: among ?? agents.map(({ card }) => card.name),
   }
-  const fitting = agents.filter(({ card }) => canServe(asked, { ...card, isService: card.mode === 'service' }))
+  const able = agents.filter(({ card }) => canServe(asked, { ...card, isService: card.mode === 'service' }))
+  const fitting = task.agent === null ? able.filter(({ card }) => mayTell(task, { program: card })) : able
   if (fitting.length > 0) {
     const waiting = fitting.map(whatKeeps)
     return waiting.includes('') ? '' : `${waiting.join('; ')}; ${otherwise.slice(3)} ends it`
   }
+  const [first] = able
+  if (first !== undefined) return `${wishFault(first.card, task.spec ?? {})}; then \`hub agent reload\`, ${otherwise}`
   const named = agents.find(({ card }) => card.name === task.agent)
   if (task.agent !== null && named === undefined) {
     const why = whyUnloaded(task.agent)

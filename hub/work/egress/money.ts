@@ -153,6 +153,14 @@ export function createMoney(
     },
     /** What is wrong with the files of prices, and of which day the shipped ones are. */
     prices: prices.state,
+    /** What is left of the money that this task was to cost, and of its tree's own limit: a hint for its agent. Never below zero. */
+    leftOf(task: string, budget: number): number {
+      const cost = showing.costOf(task)
+      if (cost === null) return budget
+      const left = (limit: number, { spentUsd, heldUsd }: { spentUsd: number; heldUsd: number }) =>
+        Math.max(0, limit - spentUsd - heldUsd)
+      return Math.min(left(budget, cost.task), left(cost.tree.limitUsd ?? budget, cost.tree))
+    },
     /** What the hub spent and reserved today, and its limit. */
     dayNow() {
       const { spentUsd, estimatedUsd, heldUsd } = accounts.get('day', today())

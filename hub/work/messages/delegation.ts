@@ -7,10 +7,12 @@ import type { Redaction } from '../../base/redaction.ts'
 import { assertGrant, type Grant } from '../../guard/grant.ts'
 import type { Flags } from '../../guard/operator/flags.ts'
 import { type DataClass, takesClass } from '../../protocol/data-class.ts'
+import { usdWritten } from '../../protocol/dollars.ts'
 import { type DelegateBody, delegateBodyShape, type Envelope } from '../../protocol/envelope.ts'
 import { parseShape } from '../../protocol/parse.ts'
 import { relaxFact, relaxOf } from '../../protocol/relax.ts'
 import { taskMachine } from '../../protocol/task.ts'
+import type { TaskSpec } from '../../protocol/task-spec.ts'
 import type { Store } from '../../store/database.ts'
 import type { Artifacts } from '../artifacts.ts'
 import { leftMs } from '../dispatch/expiry.ts'
@@ -18,6 +20,7 @@ import { askedByAgent, labelFact } from '../dispatch/origin.ts'
 import type { SessionRow, TaskRow } from '../dispatch/rows.ts'
 import { canServe, takesNo } from '../dispatch/slots.ts'
 import type { Tasks } from '../dispatch/tasks.ts'
+import { type RequireModel, thatCanBeTold } from '../dispatch/wished.ts'
 import type { Registry } from '../registry.ts'
 import type { Mailboxes } from './mailboxes.ts'
 
@@ -45,13 +48,21 @@ export function createDelegation(
     artifacts: Artifacts
     flags: Pick<Flags, 'whyOff'>
     redaction: Redaction
+    requireModel: RequireModel
   },
 ): Delegation {
-  const { store, clock, random, tasks, registry, mailboxes, artifacts, flags, redaction } = parts
+  const { store, clock, random, tasks, registry, mailboxes, artifacts, flags, redaction, requireModel } = parts
 
   /** The agent asked for, or the first permitted one that is capable and healthy. */
   function chooseAgent(
-    { agent, needs, sensitivity }: Pick<DelegateBody, 'agent' | 'needs'> & { sensitivity: DataClass | null },
+    {
+      agent,
+      needs,
+      sensitivity,
+      spec,
+    }: Pick<DelegateBody, 'agent' | 'needs' | 'spec'> & {
+      sensitivity: DataClass | null
+    },
     among: readonly string[] = [],
   ): string {
     const capable = registry
@@ -62,7 +73,7 @@ export function createDelegation(
     const [first] = capable
     if (first?.card.mode === 'service')
       throw new HubError('unsupported_mode', `agent ${first.card.name} is a service; it takes messages, no tasks`)
-    if (first !== undefined) return first.card.name
+    if (first !== undefined) return (thatCanBeTold(capable, spec, requireModel)[0] ?? first).card.name
     if (agent !== undefined && registry.find(agent) === undefined) throw registry.missing(agent)
     const named = agent === undefined ? undefined : registry.find(agent)
     if (named !== undefined && !takesClass(named.card.sensitivity, sensitivity))
@@ -94,6 +105,18 @@ export function createDelegation(
       // With a shell it may run whatever its input says.
       untrusted: shell,
     }
+  }
+
+  /** What it asks of its child's model. A child is to cost no more than its parent was to. */
+  function specOf(task: TaskRow, { spec }: DelegateBody): TaskSpec | null {
+    if (spec === undefined || Object.keys(spec).length === 0) return null
+    const above = task.spec?.budget
+    if (spec.budget !== undefined && above !== undefined && spec.budget > above)
+      throw new HubError(
+        'delegation_wider',
+        `spec.budget: ${usdWritten(spec.budget)} is more than the ${usdWritten(above)} that this task may cost`,
+      )
+    return spec
   }
 
   /** So many in an hour in the whole tree (S2-31). Counted in the rows, so a restart begins nothing anew. */
@@ -175,10 +198,10 @@ export function createDelegation(
       requireFew(sender)
       const body = parseShape(delegateBodyShape, envelope.body, 'body')
       // A child's parameters are stored and shown.
-      if (redaction.secretIn(body.params) !== undefined)
+      if (redaction.secretIn([body.params, body.spec]) !== undefined)
         throw new HubError(
           'schema_invalid',
-          'params: they hold the value of a secret; give it to the child by its name',
+          'params or spec: they hold the value of a secret; give it to the child by its name',
         )
       const task = tasks.task(sender.task)
       if (task === undefined) throw new HubError('unknown_task')
@@ -195,6 +218,7 @@ export function createDelegation(
       const sensitivity = labelOf(sender, body.sensitivity)
       tasks.insert(grant, {
         agent: chooseAgent({ ...body, sensitivity }, grant.narrow.agents),
+        spec: specOf(task, body),
         sensitivity,
         needs: body.needs,
         params: body.params,

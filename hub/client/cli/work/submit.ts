@@ -1,9 +1,12 @@
 /** `hub submit`: packs the input, sends it once and submits the task. If asked, it waits and writes the artifacts. */
 import { randomUUID } from 'node:crypto'
+import { readFileSync, statSync } from 'node:fs'
 import path from 'node:path'
 import type { DataClass } from '../../../protocol/data-class.ts'
+import { microOfArgument } from '../../../protocol/dollars.ts'
 import { nameShape } from '../../../protocol/ids.ts'
-import { sessionOfBundle } from '../../../protocol/task-spec.ts'
+import { sessionOfBundle, type TaskSpec } from '../../../protocol/task-spec.ts'
+import type { Wishes } from '../../../protocol/wish-places.ts'
 import type { TaskView } from '../../answers.ts'
 import { EXIT, usage } from '../../problem.ts'
 import { unpackArtifacts } from '../../unpack.ts'
@@ -63,11 +66,45 @@ function requestOf(agent: string | undefined, options: Readonly<Record<string, u
   })
 }
 
+const specOf = (sent: object, wishes: Wishes | undefined): { spec?: TaskSpec } =>
+  wishes === undefined ? {} : { spec: { ...('spec' in sent ? (sent.spec as TaskSpec) : {}), ...wishes } }
+
+const SYSTEM_BYTES_MAX = 64 * 1024
+
+/** A text, or what the file after `@` holds. @throws Problem usage */
+function systemOf(text: string): string {
+  if (!text.startsWith('@')) return text
+  const file = text.slice(1)
+  try {
+    if (statSync(file).size > SYSTEM_BYTES_MAX) throw new Error(`it is larger than ${SYSTEM_BYTES_MAX} bytes`)
+    return readFileSync(file, 'utf8').trimEnd()
+  } catch (thrown) {
+    throw usage(`--system: ${file} cannot be read: ${(thrown as Error).message}`, 'write the text itself, or @FILE')
+  }
+}
+
+/** What the command line asks of the agent's model; undefined if that is nothing. @throws Problem usage */
+export function wishesOption(options: Readonly<Record<string, unknown>>): Wishes | undefined {
+  const usd = typed<string>(options.usd)
+  const budget = usd === undefined ? undefined : microOfArgument(usd)
+  if (usd !== undefined && (budget === undefined || budget === 0))
+    throw usage(`--usd: ${JSON.stringify(usd)} is no amount of US dollars; write 2 or 0.25`)
+  const system = typed<string>(options.system)
+  const wishes = given({
+    model: typed<string>(options.model),
+    system: system === undefined ? undefined : systemOf(system),
+    maxTurns: wholeOption('--max-turns', options.maxTurns, 1, 10_000),
+    budget,
+  })
+  return Object.keys(wishes).length === 0 ? undefined : wishes
+}
+
 export const submit: Run = async (context, [agent], options) => {
   const { hub, json, terminal } = context
   const request = requestOf(agent, options)
   const input = options.input as string | undefined
   const wish = repositoryWish(options)
+  const wishes = wishesOption(options)
   if (options.dryRun === true) {
     await (wish === undefined ? showInput(context, input) : showRepository(context, wish))
     return EXIT.done
@@ -79,7 +116,7 @@ export const submit: Run = async (context, [agent], options) => {
       ? await sendRepository(context, wish)
       : { inputs: input === undefined ? undefined : await sendInput(context, input, options.withSecrets === true) }
   const headers = { 'idempotency-key': randomUUID() }
-  const { task } = await hub.call('task.submit', given({ ...request, ...sent }), { headers })
+  const { task } = await hub.call('task.submit', given({ ...request, ...sent, ...specOf(sent, wishes) }), { headers })
   // --out includes --wait.
   if (options.wait !== true && out === undefined) {
     if (json) terminal.json(task)

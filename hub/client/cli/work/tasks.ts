@@ -1,6 +1,8 @@
 /** `hub task ...`: lists, shows, cancels, retries and releases tasks, and says how one ended. */
 import type { TaskMoney } from '../../../protocol/budget.ts'
+import { usdWritten } from '../../../protocol/dollars.ts'
 import { STOP_REASON_WORDS } from '../../../protocol/stop-reasons.ts'
+import type { Wishes } from '../../../protocol/wish-places.ts'
 import type { AttemptView, TaskView } from '../../answers.ts'
 import { unwrittenOf } from '../../connection.ts'
 import { EXIT, toProblem, usage } from '../../problem.ts'
@@ -90,6 +92,20 @@ export const taskTable = (tasks: readonly TaskView[], nowMs: number, paint: Pain
 /** `failed: why`: the first line of a task that did not succeed. */
 export const failureLine = (task: TaskView): string => `${task.state.replace('_', ' ')}: ${reasonText(task)}`
 
+const SYSTEM_CHARS = 80
+
+/** What is asked of its agent's model. */
+function wishRows({ model, system, maxTurns, budget }: Wishes): [string, Cell][] {
+  const prompt = system !== undefined && system.length > SYSTEM_CHARS ? `${system.slice(0, SYSTEM_CHARS)}...` : system
+  const rows: [string, string | undefined][] = [
+    ['model', model],
+    ['system prompt', prompt?.replaceAll('\n', ' ')],
+    ['most turns', maxTurns?.toString()],
+    ['may cost', budget === undefined ? undefined : usdWritten(budget)],
+  ]
+  return rows.filter((row): row is [string, string] => row[1] !== undefined)
+}
+
 /** One task in full, with what it cost: why it failed first, its value last, as JSON or, if it is text, as text. */
 export function taskText(task: TaskView, nowMs: number, paint: Paint, money?: TaskMoney | null): string {
   const first = reasonText(task) === '' ? '' : `${paint('red', clean(failureLine(task)))}\n\n`
@@ -100,6 +116,7 @@ export function taskText(task: TaskView, nowMs: number, paint: Paint, money?: Ta
     ...(typeof task.sensitivity === 'string' ? [['sensitivity', task.sensitivity] satisfies [string, Cell]] : []),
     ['submitted', `${whenText(task.createdAtMs, nowMs)} by ${task.requestedBy}`],
   ]
+  rows.push(...wishRows(task.spec ?? {}))
   if (task.startedAtMs !== null) rows.push(['took', tookText(task, nowMs)])
   if (task.attempts > 1) rows.push(['attempts', `${task.attempts}, ${task.restarts} of them restarts`])
   if (task.parent !== null) rows.push(['parent', task.parent])
