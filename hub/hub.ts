@@ -5,6 +5,7 @@
 
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import type { CardPlaces } from './base/card-files.ts'
 import type { Clock } from './base/clock.ts'
 import { HubError, toHubError } from './base/errors.ts'
 import { requireOwnFiles } from './base/lines-files.ts'
@@ -51,6 +52,8 @@ export interface HubOptions {
   keys: HubKeys
   /** Folder of the shipped policy bundle. */
   bundleFolder: string
+  /** Where cards of agents lie beside those of the home; nowhere without it. */
+  cards?: Pick<CardPlaces, 'package' | 'system'>
   host: HostFacts
   uid: number
   /** What this process was started with, for doctor to judge (fault F20). */
@@ -114,7 +117,7 @@ const WORK_FRESH_MS = 15_000
 const SEALING_MS = 60_000
 
 export function createHub(options: HubOptions, outer: HubOuter): Hub {
-  const { home, instance, version, settings, keys, bundleFolder, host, uid, environment = {} } = options
+  const { home, instance, version, settings, keys, bundleFolder, cards, host, uid, environment = {} } = options
   const { clock, log, hooks = [], redaction = createRedaction() } = outer
   for (const folder of ['run', 'logs', 'artifacts', 'evidence'])
     mkdirSync(join(home, folder), { recursive: true, mode: 0o700 })
@@ -133,7 +136,7 @@ export function createHub(options: HubOptions, outer: HubOuter): Hub {
     redaction,
     tracer,
   })
-  const work = createWork(joined({ home, instance, bundleFolder, uid, host, watchdogKey }, rings.work), {
+  const work = createWork(joined({ home, instance, bundleFolder, cards, uid, host, watchdogKey }, rings.work), {
     ...{ ...outer, guard, tracer },
   })
   const { engine } = work.containment

@@ -5,6 +5,7 @@ import { flushCompileCache } from 'node:module'
 import { homedir } from 'node:os'
 import { join, resolve, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { placesOf } from './base/card-files.ts'
 import { type Clock, createSystemClock } from './base/clock.ts'
 import { keepMemoryIn } from './base/core-dumps.ts'
 import { diskProblem } from './base/disk-words.ts'
@@ -221,6 +222,7 @@ async function serve(
       settings: { config, text },
       keys: readKeys(join(home, 'keys')),
       bundleFolder: join(CHECKOUT, 'policies'),
+      cards: placesOf(home, CHECKOUT),
       host: readHostFacts(join(CHECKOUT, 'images', 'agent')),
       uid: process.getuid?.() ?? 0,
       environment: process.env,
@@ -363,7 +365,10 @@ try {
       tellRevokeAnew('what was revoked since and cannot be read in the newer database', report)
   } else if (command === 'doctor') {
     const { doctorAlone } = await import('./edge/doctor/alone.ts')
-    const checks = await doctorAlone({ home, bundleFolder: join(CHECKOUT, 'policies') }, { clock, readConfig })
+    const checks = await doctorAlone(
+      { home, bundleFolder: join(CHECKOUT, 'policies'), cards: placesOf(home, CHECKOUT) },
+      { clock, readConfig },
+    )
     // This process has not read them yet, and a row may quote a file or an answer.
     createSecrets({
       ...{ folder: join(home, 'secrets'), uid: process.getuid?.() ?? 0, fromEnvironment: secrets },

@@ -8,6 +8,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { isDeepStrictEqual } from 'node:util'
+import { placesOf } from './base/card-files.ts'
 import { HubError } from './base/errors.ts'
 import { judgePolicyData, strangersIn } from './guard/policy/data.ts'
 import { filesDifference, type PolicyTexts } from './guard/policy/data-difference.ts'
@@ -18,26 +19,13 @@ import { tryRules } from './guard/policy/trials.ts'
 import { requireFields } from './home/policy-fields.ts'
 import { hasOpa, makeCandidate, runOpa, writeCandidate } from './home/policy-seal.ts'
 import type { Fault } from './protocol/judging.ts'
-import { readCard } from './work/registry.ts'
+import { readPlaces } from './work/card-reading.ts'
 
-const SHIPPED = fileURLToPath(new URL('../policies', import.meta.url))
+const CHECKOUT = fileURLToPath(new URL('..', import.meta.url))
+const SHIPPED = join(CHECKOUT, 'policies')
 
-/** The cards of a home that load, by file. */
-function agentsOf(home: string): string[] {
-  let files: string[] = []
-  try {
-    files = readdirSync(join(home, 'agents')).filter((name) => name.endsWith('.yaml'))
-  } catch {
-    return []
-  }
-  return files.flatMap((file) => {
-    try {
-      return [readCard(join(home, 'agents', file)).card.name]
-    } catch {
-      return []
-    }
-  })
-}
+/** Every agent that a home has a card of. */
+const agentsOf = (home: string): string[] => [...readPlaces(placesOf(home, CHECKOUT)).cards.keys()]
 
 const fault = (message: string): Fault => ({ line: 1, column: 1, key: '', message })
 

@@ -22,6 +22,11 @@ type Taken<Part> = Part extends views.TaskView
             Part,
             | 'imageNote'
             | 'provenance'
+            | 'from'
+            | 'packages'
+            | 'place'
+            | 'card'
+            | 'shadows'
             | 'shell'
             | 'relax'
             | 'sensitivity'
@@ -104,6 +109,9 @@ export type ContactAtWatchdog = CardMade['watchdog']
 /** What the command can ask the hub for. */
 export type Asked = ServedName & AnsweredName
 interface Less {
+  'agent.show': Since<Taken<Answer<'agent.show'>>, 'row' | 'lacks'>
+  'agent.list': Since<Taken<Answer<'agent.list'>>, 'shadowed'>
+  'agent.reload': Since<Taken<Answer<'agent.reload'>>, 'shadowed'>
   'operator.heartbeat': HeartbeatView
   'operator.away': HeartbeatView
   'operator.back': HeartbeatView

@@ -90,7 +90,7 @@ export function sessionView(
 }
 
 export function agentView(
-  { card, imageId, imageNote, provenance, limits, state, reason, crashes }: Agent,
+  { card, imageId, imageNote, provenance, made, origin, limits, state, reason, crashes }: Agent,
   sessions: number,
 ): AgentView {
   const { name, description, image, driver, shell, sensitivity = null, mode, capabilities, repeatable, may } = card
@@ -101,6 +101,11 @@ export function agentView(
     imageId: imageId ?? null,
     imageNote: imageNote === '' ? null : imageNote,
     provenance: provenance ?? null,
+    from: made.from === undefined ? null : `${made.from.name} ${made.from.id}`,
+    packages: [...(made.packages ?? [])],
+    place: origin.place,
+    card: origin.path,
+    shadows: origin.shadows,
     driver,
     shell,
     relax: relaxOf(card),

@@ -2,6 +2,7 @@
 import type { Clock } from '../base/clock.ts'
 import type { Random } from '../base/random.ts'
 import type { Guard } from '../guard/guard.ts'
+import type { Secrets } from '../work/sandbox/secrets.ts'
 import type { Work } from '../work/work.ts'
 import { agentHandlers } from './routes/agents.ts'
 import { approvalHandlers } from './routes/approvals.ts'
@@ -17,12 +18,13 @@ export interface WorkHandlerParts {
   random: Random
   guard: Guard
   work: Work
+  secrets: Pick<Secrets, 'faultOf'>
   /** Ends the fast session of one session at once. */
   cutFrames: (session: string) => void
 }
 
 export function workHandlers(parts: WorkHandlerParts): Handlers {
-  const { clock, guard, work, cutFrames } = parts
+  const { clock, guard, work, secrets, cutFrames } = parts
   const { approvals, denyList, policy, rules, policyChanges, decisions, decisionReader, store } = guard
   const { tasks, asking, losses } = work
   const { registry, artifacts, journal } = work.catalogue
@@ -48,7 +50,13 @@ export function workHandlers(parts: WorkHandlerParts): Handlers {
       containerLogs: work.containerLogs,
       costOf: work.money.costOf,
     }),
-    ...agentHandlers({ registry, tasks, onChanged: decisions.forget }),
+    ...agentHandlers({
+      ...{ registry, tasks, secrets, onChanged: decisions.forget },
+      rowOf(agent) {
+        const rows = policy.active().data?.agents ?? {}
+        return Object.hasOwn(rows, agent) ? rows[agent] : undefined
+      },
+    }),
     ...policyHandlers({
       ...{
         registry,

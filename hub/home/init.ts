@@ -1,18 +1,16 @@
 /**
- * `hub init`: makes a home that can be started (keys, instance, rules' data, shipped cards, first heartbeat). Run again, it adds what is
+ * `hub init`: makes a home that can be started (keys, instance, rules' data, first heartbeat). Run again, it adds what is
  * missing and changes nothing that is there.
  */
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { parse } from 'yaml'
 import { HubError } from '../base/errors.ts'
 import { newUuid, type Random } from '../base/random.ts'
 import { createFile, removeHalfMade, syncFolder } from '../base/whole-file.ts'
 import { createKeyFiles } from '../guard/identity/keys.ts'
 import { makeStopOrder } from '../guard/operator/stop-order.ts'
 import { makeStopWishes } from '../guard/operator/stop-wishes.ts'
-import type { AgentCard } from '../protocol/agent.ts'
 import { openStore } from '../store/database.ts'
 import { migrate, shippedMigrations } from '../store/migrations.ts'
 import { HOME_BYTES_MAX } from '../work/sandbox/sockets.ts'
@@ -86,7 +84,6 @@ export function initHome(
   makeStopOrder(home)
   makeStopWishes(home)
   put(join('policy', 'data.json'), readFileSync(join(checkout, 'policies', 'data.json')))
-  for (const [path, text] of shippedCards(join(checkout, 'images'))) put(join('agents', path), text)
   for (const folder of ['policy', 'agents']) keepHistory(join(home, folder))
   if (!existsSync(join(home, 'watchdog', 'state'))) {
     // A lost witness must be seen, not silently replaced by one that remembers nothing (docs/safety.md 8).
@@ -131,24 +128,6 @@ function makeFolder(path: string): void {
       'config_invalid',
       `${path} is open to others (mode ${(found.mode & 0o777).toString(8)}); run: chmod 700 ${path}`,
     )
-}
-
-const asksForEgress = (text: string): boolean => ((parse(text) as AgentCard).may?.egress ?? []).length > 0
-
-/**
- * Cards and their schemas as they are shipped, by their path below `agents/`. A card that asks for egress is left out: it is refused until its
- * upstream is declared, which only the operator can do; then `hub agent build` brings it.
- */
-function* shippedCards(images: string): Generator<readonly [path: string, text: Buffer]> {
-  for (const name of readdirSync(images)) {
-    const card = join(images, name, 'agent.yaml')
-    if (!existsSync(card) || asksForEgress(readFileSync(card, 'utf8'))) continue
-    const schemas = join(images, name, 'schemas')
-    for (const schema of existsSync(schemas) ? readdirSync(schemas) : [])
-      yield [join('schemas', schema), readFileSync(join(schemas, schema))]
-    // The card comes after its schemas, so that an interrupted init leaves no card without them.
-    yield [`${name}.yaml`, readFileSync(card)]
-  }
 }
 
 /** A git repository where git is at hand, so that every change of rules and cards has a commit to name. */

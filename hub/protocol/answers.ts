@@ -10,6 +10,7 @@ import { nameShape, sessionIdShape, uuidShape } from './ids.ts'
 import { MONITOR_OUTCOMES } from './monitor.ts'
 import type { OperationName } from './operations.ts'
 import {
+  agentResolvedShape,
   agentShape,
   approvalShape,
   artifactShape,
@@ -22,6 +23,7 @@ import {
   policyFilesShape,
   policyShape,
   sessionShape,
+  shadowedCardShape,
   storedDecisionShape,
   taskShape,
 } from './views.ts'
@@ -77,6 +79,7 @@ const agent = z.strictObject({ agent: agentShape })
 const agents = z.strictObject({
   agents: z.array(agentShape),
   problems: z.array(cardProblemShape).describe('cards that were not loaded'),
+  shadowed: z.array(shadowedCardShape).describe('cards that count for nothing'),
 })
 const revoked = stop({ name: nameShape, revoked: z.literal(true) })
 const instant = z.int().describe('milliseconds since 1970')
@@ -124,7 +127,7 @@ export const ANSWERS = {
   ),
   'session.revoke': row("Takes a session's tokens back and ends it; with `jti`, that one token alone.", session),
   'agent.list': row('Agents, and cards that were not loaded.', agents),
-  'agent.show': row('One agent.', agent),
+  'agent.show': row('One agent, its row in the rules, and what keeps it from starting.', agentResolvedShape),
   'agent.reload': row('Reads the cards again and takes new images.', agents),
   'agent.reset': row('Lets a halted, unhealthy or suspended agent work again.', agent),
   'agent.suspend': row('Stops giving an agent new work.', agent),

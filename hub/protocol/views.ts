@@ -4,6 +4,7 @@
  * it runs: everybody imports types from it, so a description costs nothing.
  */
 import { z } from 'zod'
+import { CARD_PLACES } from '../base/card-places.ts'
 import { APPROVAL_ENDINGS, APPROVAL_KINDS, APPROVAL_STATES, ON_TIMEOUT, TIERS } from './approval.ts'
 import { dataClassShape } from './data-class.ts'
 import { driverShape } from './drivers.ts'
@@ -188,6 +189,13 @@ export const agentShape = z.strictObject({
   provenance: kept(z.enum(['built', 'signed'])).describe(
     'where its image comes from: built here, or passed by the program for signatures; null if nobody can say',
   ),
+  from: kept(z.string()).describe(
+    'the image that its image stands on, where that was built here from another: its name and id',
+  ),
+  packages: z.array(z.string()).describe('what was installed into its image here, each with the digest of a registry'),
+  place: z.enum(CARD_PLACES).describe("where its card lies: the hub's own, this home's, or this machine's"),
+  card: z.string().describe('the file of its card'),
+  shadows: z.array(z.string()).describe('cards of the same agent that count for nothing, because this one comes first'),
   driver: driverShape,
   shell: z.boolean().describe('its image holds a shell'),
   relax: z
@@ -217,6 +225,19 @@ export const agentShape = z.strictObject({
   reason: kept(z.string()),
   crashes: count,
   sessions: count.describe('how many of it run now'),
+})
+/** What `hub agent resolve` shows. */
+export const agentResolvedShape = z.strictObject({
+  agent: agentShape,
+  row: kept(z.record(z.string(), z.unknown())).describe('its row of policy/data.json that is in force'),
+  lacks: z
+    .array(z.strictObject({ what: z.string(), mend: z.string() }))
+    .describe('why nothing of it starts, each with what to do; empty if nothing keeps it'),
+})
+export const shadowedCardShape = z.strictObject({
+  agent: z.string(),
+  card: z.string(),
+  by: z.string().describe('the card that counts, because its place comes first'),
 })
 export const cardProblemShape = z.strictObject({
   file: z.string(),

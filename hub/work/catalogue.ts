@@ -1,5 +1,6 @@
 /** Builds what is known of agents and their work: cards, images, halted agents, stored files, and the journal of tasks. */
 import { basename, join } from 'node:path'
+import type { CardPlaces } from '../base/card-files.ts'
 import type { Clock } from '../base/clock.ts'
 import { toHubError } from '../base/errors.ts'
 import { readImageBuilds } from '../base/image-builds.ts'
@@ -24,6 +25,8 @@ import { type Provenance, provenanceOf } from './sandbox/provenance.ts'
 import { createSessionCards } from './session-cards.ts'
 
 export interface CatalogueOptions extends AskedModelOptions {
+  /** Where cards lie beside those of the home; nowhere without it. */
+  cards?: Pick<CardPlaces, 'package' | 'system'> | undefined
   /** Sessions of one agent that may be lost within 10 min before the agent is halted. */
   recyclesMax: number
   limitsOf: (card: AgentCard) => SessionLimits
@@ -59,7 +62,7 @@ export function createCatalogue(
   const breaker = createBreaker(options, { store, clock, alerts, events })
   tasks.listen({ recycling: breaker.count })
   const registry = createRegistry(
-    { folder: join(home, 'agents'), limitsOf },
+    { places: { ...options.cards, home: join(home, 'agents') }, limitsOf },
     {
       ...{ store, images, breaker },
       barredBy(card, provenance, imageId = '') {
@@ -67,9 +70,19 @@ export function createCatalogue(
         const hasShell = shell || withShell.has(imageId) || isShell(run[0])
         return barredBy(flags, { name, provenance, relax: relaxOf(card), shell: hasShell })
       },
-      provenance() {
-        const built = new Map(readImageBuilds(home).map(({ id, from }) => [id, from?.id ?? null]))
-        return (imageId) => provenanceOf(imageId, { builtOn: (id) => built.get(id), isSigned: checks.isSigned })
+      origins() {
+        const built = new Map(readImageBuilds(home).map((build) => [build.id, build]))
+        const builtOn = (id: string) => {
+          const build = built.get(id)
+          return build && (build.from?.id ?? null)
+        }
+        return (imageId) => {
+          const { from, packages } = built.get(imageId ?? '') ?? {}
+          return {
+            provenance: provenanceOf(imageId, { builtOn, isSigned: checks.isSigned }),
+            made: { ...(from && { from }), ...(packages && { packages }) },
+          }
+        }
       },
     },
   )

@@ -1,19 +1,18 @@
 /**
- * Known agents: cards from the home's `agents/*.yaml`, images resolved to local ids, health kept in a table (S1-3, S1-11). Files win over
- * the table. A broken card is named with its line and left out; the other cards load.
+ * Known agents: cards from three places in order (base/card-files.ts, S4-35), images resolved to local ids, health kept in a table (S1-3, S1-11).
+ * Files win over the table. A broken card is named with its line and left out; the other cards load.
  */
-import { readdirSync, readFileSync } from 'node:fs'
-import { dirname, join, resolve, sep } from 'node:path'
-import { sha256Hex } from '../base/canonical.ts'
+import type { CardFile, CardPlaces } from '../base/card-files.ts'
+import type { CardPlace } from '../base/card-places.ts'
 import { HubError } from '../base/errors.ts'
-import { findJsonFault, placeOf as placeInText } from '../base/json-fault.ts'
+import type { ImageBuild } from '../base/image-builds.ts'
 import { assertGrant, type Grant } from '../guard/grant.ts'
-import { type AgentCard, agentCardShape, type SessionLimits } from '../protocol/agent.ts'
-import { type Fault, judgeYaml } from '../protocol/judging.ts'
+import type { AgentCard, SessionLimits } from '../protocol/agent.ts'
 import type { Store } from '../store/database.ts'
+import { CardError, type ReadCard, readPlaces, type Shadowed } from './card-reading.ts'
 import type { PinnedImages } from './pinned-images.ts'
 import type { Provenance } from './sandbox/provenance.ts'
-import { type Schema, type StartedWith, schemaOf } from './session-cards.ts'
+import type { StartedWith } from './session-cards.ts'
 
 export type AgentState = 'registered' | 'unhealthy' | 'halted' | 'suspended'
 
@@ -27,6 +26,10 @@ export interface Agent {
   imageNote: string
   /** Where its image comes from; undefined if nobody can say. */
   provenance: Provenance | undefined
+  /** What its image was made of here, where it was. */
+  made: MadeOf
+  /** Where its card lies, and the files that count for nothing because of it. */
+  origin: { place: CardPlace; path: string; shadows: string[] }
   /** Why no session of it begins although it is fit: a feature flag. Empty if none keeps it. */
   barred: string
   /** Why none begins just now, although work for it is taken: its image is asked about again. */
@@ -45,6 +48,15 @@ export interface CardProblem {
   message: string
 }
 
+/** Of the image's build (base/image-builds.ts). */
+export type MadeOf = Pick<ImageBuild, 'from' | 'packages'>
+
+/** What is known of an image beside its id. */
+export interface ImageOrigin {
+  provenance: Provenance | undefined
+  made: MadeOf
+}
+
 export interface Registry {
   find(name: string): Agent | undefined
   /** What a session of this agent that begins now goes by until its end. */
@@ -55,6 +67,8 @@ export interface Registry {
   missing(name: string): HubError
   list(): Agent[]
   problems(): CardProblem[]
+  /** Cards that count for nothing, because a place before theirs names the same agent. */
+  shadowed(): Shadowed[]
   /**
    * Reads the cards again and looks their images up; waits for a read that began before. `takesNew`: the operator asked for it, so a name
    * that now means another image is followed (pinned-images.ts).
@@ -71,34 +85,33 @@ export interface Registry {
   setState(grant: Grant, name: string, state: 'registered' | 'suspended', reason: string): void
 }
 
-interface Loaded extends Pick<ReadCard, 'text' | 'card' | 'schemas' | 'placeOf'> {
-  file: string
+interface Loaded extends Pick<ReadCard, 'text' | 'card' | 'schemas' | 'placeOf'>, ImageOrigin {
+  file: CardFile
   limits: SessionLimits
   imageId: string | undefined
   imageProblem: string
   imageCode?: 'image_missing' | 'image_refused'
   imageNote: string
-  provenance: Provenance | undefined
 }
 /** A card that was not loaded, and whose it is where that is known. */
 interface Unloaded extends CardProblem {
+  stem: string
   agent: string | undefined
   code: 'limit_exceeded' | 'unknown_agent'
 }
 
 const ASKED_AGAIN =
   '`images` of hub.yaml was changed, and its image is asked about again; if that does not end, `hub agent reload`'
-const problem = (place: Place, message: string) => new CardError(place, message)
 
 export function createRegistry(
-  options: { folder: string; limitsOf: (card: AgentCard) => SessionLimits },
+  options: { places: CardPlaces; limitsOf: (card: AgentCard) => SessionLimits },
   parts: {
     store: Store
     images: PinnedImages
     /** Which feature flag keeps an agent with this card from starting, in words; empty if none does. */
     barredBy: (card: AgentCard, provenance: Provenance | undefined, imageId: string | undefined) => string
     /** Where images come from, as it is known now (sandbox/provenance.ts). Called once for each read of the cards. */
-    provenance: () => (imageId: string | undefined) => Provenance | undefined
+    origins: () => (imageId: string | undefined) => ImageOrigin
     /** Who is halted for losing too many sessions; see work/dispatch/breaker.ts. */
     breaker: { haltOf(name: string): { reason: string } | undefined; reset(grant: Grant, name: string): void }
   },
@@ -106,11 +119,12 @@ export function createRegistry(
   const { store, images, barredBy, breaker } = parts
   let agents = new Map<string, Loaded>()
   let unloaded: Unloaded[] = []
+  let shadowed: Shadowed[] = []
   const problems = (): CardProblem[] =>
     unloaded
       .map(({ file, line, column, message }) => ({ file, line, column, message }))
       .sort((a, b) => (a.file < b.file ? -1 : 1))
-  /** Which file each agent was last loaded from. */
+  /** Which file each agent was last loaded from, as it is shown. */
   const fileOf = new Map<string, string>()
   /** One read after the other: what one began with may be over when it ends, and must not replace what a later one found. */
   let reading: Promise<unknown> = Promise.resolve()
@@ -136,6 +150,11 @@ export function createRegistry(
       ...(loaded.imageCode === undefined ? {} : { imageCode: loaded.imageCode }),
       imageNote: loaded.imageNote,
       provenance: loaded.provenance,
+      made: loaded.made,
+      origin: {
+        ...{ place: loaded.file.place, path: loaded.file.path },
+        shadows: shadowed.filter(({ agent }) => agent === name).map(({ file }) => file.path),
+      },
       limits: loaded.limits,
       ...row,
       reason: row.reason || loaded.imageProblem || barred || doubt || loaded.imageNote,
@@ -156,10 +175,9 @@ export function createRegistry(
   }
   /** Without its name in it, a card is known by its file: the one that it was loaded from before, or the one that is named as the agent is. */
   function unloadedOf(name: string): Unloaded | undefined {
-    const files = [fileOf.get(name), `${name}.yaml`]
     return (
       unloaded.find(({ agent }) => agent === name) ??
-      unloaded.find(({ agent, file }) => agent === undefined && files.includes(file))
+      unloaded.find(({ agent, file, stem }) => agent === undefined && (stem === name || file === fileOf.get(name)))
     )
   }
   function whyUnloaded(name: string): string | undefined {
@@ -171,10 +189,10 @@ export function createRegistry(
     if (why === undefined) return new HubError('unknown_agent', `no agent is named ${name}; see \`hub agent list\``)
     return new HubError(unloadedOf(name)?.code ?? 'unknown_agent', `agent ${name} starts nothing: ${why}`)
   }
-  function unloadedAs(file: string, agent: string | undefined, thrown: unknown): Unloaded {
+  function unloadedAs({ shown, stem }: CardFile, agent: string | undefined, thrown: unknown): Unloaded {
     const { line, column, code } =
       thrown instanceof CardError ? thrown : { line: 1, column: 1, code: 'unknown_agent' as const }
-    return { file, line, column, message: (thrown as Error).message, agent, code }
+    return { file: shown, stem, line, column, message: (thrown as Error).message, agent, code }
   }
 
   /** Throws with the line of the limit that is above what is allowed, or of what it wants to reach and nobody declared. */
@@ -196,19 +214,15 @@ export function createRegistry(
   }
 
   async function readAll(takesNew: boolean): Promise<{ agents: number; problems: CardProblem[] }> {
-    const found: Unloaded[] = []
-    const cards = new Map<string, { file: string; read: ReadCard }[]>()
-    for (const file of cardFiles(options.folder)) {
-      try {
-        const read = readCard(join(options.folder, file))
-        cards.set(read.card.name, [...(cards.get(read.card.name) ?? []), { file, read }])
-      } catch (thrown) {
-        found.push(unloadedAs(file, undefined, thrown))
-      }
-    }
+    const {
+      cards,
+      broken,
+      shadowed: behind,
+    } = readPlaces(options.places, (shown) => [...fileOf].filter(([, file]) => file === shown).map(([name]) => name))
+    const found = broken.map(({ file, agent, thrown }) => unloadedAs(file, agent, thrown))
     const terms = imageTerms
     const next = new Map<string, Loaded>()
-    const originOf = parts.provenance()
+    const originOf = parts.origins()
     for (const [name, same] of cards) {
       for (const { file, read } of same) {
         const { text, card, schemas, placeOf } = read
@@ -216,15 +230,14 @@ export function createRegistry(
           // The hub cannot guess which of them is meant: a copied card would take over the other's grants (fault C13).
           const other = same.find((each) => each.file !== file)
           if (other !== undefined)
-            throw problem(
+            throw new CardError(
               placeOf(['name'], 'value'),
-              `name: ${other.file} is named ${name} too; neither is loaded until one of them has another name`,
+              `name: ${other.file.shown} is named ${name} too; neither is loaded until one of them has another name`,
             )
           const limits = limitsOf(read)
           const image = await imageOf(read, takesNew)
-          const provenance = originOf(image.imageId)
-          next.set(name, { file, text, card, schemas, placeOf, limits, ...image, provenance })
-          fileOf.set(name, file)
+          next.set(name, { file, text, card, schemas, placeOf, limits, ...image, ...originOf(image.imageId) })
+          fileOf.set(name, file.shown)
         } catch (thrown) {
           found.push(unloadedAs(file, name, thrown))
         }
@@ -234,6 +247,7 @@ export function createRegistry(
     agents = next
     judgedBy = terms
     unloaded = found
+    shadowed = behind
     // They may have changed while the images were looked up.
     fitLimits()
     return { agents: agents.size, problems: problems() }
@@ -262,6 +276,7 @@ export function createRegistry(
     list: () =>
       [...agents].map(([name, loaded]) => view(name, loaded)).sort((a, b) => (a.card.name < b.card.name ? -1 : 1)),
     problems,
+    shadowed: () => shadowed,
 
     read(takesNew = false) {
       const mine = reading.then(() => readAll(takesNew))
@@ -285,77 +300,4 @@ export function createRegistry(
       if (grant.operation === 'agent.reset') breaker.reset(grant, name)
     },
   }
-}
-
-type Place = Pick<Fault, 'line' | 'column'>
-class CardError extends Error {
-  readonly line: number
-  readonly column: number
-  readonly code: 'limit_exceeded' | 'unknown_agent'
-  constructor({ line, column }: Place, message: string, code: CardError['code'] = 'unknown_agent') {
-    super(message)
-    this.line = line
-    this.column = column
-    this.code = code
-  }
-}
-
-function cardFiles(folder: string): string[] {
-  try {
-    return readdirSync(folder)
-      .filter((name) => name.endsWith('.yaml'))
-      .sort()
-  } catch {
-    return []
-  }
-}
-
-export interface ReadCard {
-  text: string
-  card: AgentCard
-  /** SHA-256 of its file. */
-  digest: string
-  schemas: Map<string, Schema>
-  placeOf: ReturnType<typeof judgeYaml>['placeOf']
-}
-
-/** Strict YAML (unique keys, no aliases), then the card's shape. An error names line, column and key. */
-export function readCard(path: string): ReadCard {
-  const text = readFileSync(path, 'utf8')
-  if (text.length > 65_536) throw problem({ line: 1, column: 1 }, 'a card is at most 64 KiB')
-  const { value, faults, placeOf } = judgeYaml(text, agentCardShape)
-  const [first] = faults
-  if (value === undefined)
-    throw problem(first ?? { line: 1, column: 1 }, `${first?.key ? `${first.key}: ` : ''}${first?.message ?? ''}`)
-  return { text, card: value, digest: sha256Hex(text), schemas: readSchemas(value, dirname(path), placeOf), placeOf }
-}
-
-function readSchemas(card: AgentCard, folder: string, placeOf: ReadCard['placeOf']): Map<string, Schema> {
-  const schemas = new Map<string, Schema>()
-  for (const direction of ['sends', 'receives'] as const) {
-    for (const [type, file] of Object.entries(card.messages[direction])) {
-      if (file === null) continue
-      const wrong = (why: string) =>
-        problem(placeOf(['messages', direction, type], 'value'), `messages.${direction}.${type}: ${why}`)
-      const path = resolve(folder, file)
-      if (!path.startsWith(resolve(folder) + sep)) throw wrong("the schema lies outside the agents' folder")
-      let text: string
-      try {
-        text = readFileSync(path, 'utf8')
-      } catch {
-        throw wrong(`it names ${file}, which is not a readable file beside the card`)
-      }
-      const fault = findJsonFault(text)
-      if (fault !== undefined) {
-        const { line, column } = placeInText(text, fault.offset)
-        throw wrong(`${file} is not JSON: line ${line}, column ${column}: ${fault.what}`)
-      }
-      try {
-        schemas.set(`${direction} ${type}`, schemaOf(text))
-      } catch (thrown) {
-        throw wrong(`${file} is not a usable JSON schema (${(thrown as Error).message})`)
-      }
-    }
-  }
-  return schemas
 }

@@ -1,15 +1,9 @@
 /** Every command in one table: its words, arguments, options and module. A module is loaded only when its command runs. */
-import { alone, type Command, command, handed, lazy, paging, stop, yes } from './command.ts'
+import { alone, type Command, command, lazy, paging, stop, yes } from './command.ts'
+import { AGENTS } from './tables/agents.ts'
 import { OUTSIDE } from './tables/outside.ts'
 import { WORK } from './tables/work.ts'
 
-const drivers = lazy(() => import('./agents/drivers.ts'))
-const grant = lazy(() => import('./agents/allow.ts'))
-const image = lazy(() => import('./agents/build.ts'))
-const catalogue = lazy(() => import('./agents/catalogue.ts'))
-const newAgent = lazy(() => import('./agents/new.ts'))
-const removal = lazy(() => import('./agents/remove.ts'))
-const tryAgent = lazy(() => import('./agents/try.ts'))
 const alerts = lazy(() => import('./looking/alerts.ts'))
 const auditFile = lazy(() => import('./looking/audit-file.ts'))
 const page = lazy(() => import('./looking/console.ts'))
@@ -131,35 +125,7 @@ export const COMMANDS: readonly Command[] = [
   command('session revoke <session>', 'end it at once because it is not trusted; its task fails', sessions('revoke'), [
     ['--token <token>', 'only refuse this one token (the token or its id)'],
   ]),
-  command('agent list', 'list agents', catalogue('list')),
-  command('agent show <name>', 'one agent in full', catalogue('show')),
-  alone('agent drivers', 'how programs of agents are run, and what each way can do', drivers('drivers')),
-  command('agent reload', 'read the cards and look up their images again', catalogue('reload')),
-  command('agent reset <name>', 'let a suspended or failing agent start again', catalogue('reset')),
-  command('agent suspend <name>', 'start no new sessions of it', catalogue('suspend')),
-  command('agent new <name>', 'make a folder with a card and a program that runs at once', newAgent('create'), [
-    ['--lang <lang>', 'ts, python, shell or cli; codex or gemini: that coding agent, with all that it needs'],
-    ['--dir <dir>', 'the folder to make (default: ./NAME)'],
-    ['--upstream <name>', 'of a coding agent: where its model is (default: the only one of its kind)'],
-    ['--model <name>', 'of a coding agent: its model'],
-    yes,
-  ]),
-  command('agent build <folder>', 'build the image of a folder and register its card', image('build'), [
-    ['--from <image>', 'make it from this image of the engine: its layers, and our shim on top'],
-  ]),
-  command(
-    'agent allow <name>',
-    'show what its card asks for and what is granted; grant the difference',
-    grant('allow'),
-    [['--dry-run', 'only show it'], yes],
-  ),
-  command('agent remove <name>', 'remove its grant, card and image; its tasks and records stay', removal('remove'), [
-    yes,
-  ]),
-  command('agent try <folder>', 'run it once in the sandbox, under a separate name', tryAgent('tryOut'), [
-    ...handed,
-    ['--watch', 'build and run again when a file changes'],
-  ]),
+  ...AGENTS,
   command('heartbeat', 'say that you are there; works without the hub', presence('heartbeat'), [
     ['--note <text>', 'goes into the audit log'],
   ]),

@@ -2,9 +2,10 @@
  * The doctor's table while the hub is dead (S0-26): `hub/main.ts doctor`, a process of its own that opens nothing for writing and starts
  * nothing. Its rows have the names of the running hub's table. A row that only a running hub can answer says so.
  */
-import { closeSync, openSync, readdirSync, readFileSync, readSync, statfsSync, statSync } from 'node:fs'
+import { closeSync, openSync, readFileSync, readSync, statfsSync, statSync } from 'node:fs'
 import { release } from 'node:os'
 import { join } from 'node:path'
+import { type CardPlaces, cardFiles } from '../../base/card-files.ts'
 import type { Clock } from '../../base/clock.ts'
 import { HubError, toHubError } from '../../base/errors.ts'
 import { http } from '../../base/node-http.ts'
@@ -157,7 +158,7 @@ interface ConfigFacts {
 
 /** Every row that can be judged without a running hub; the others say so. Opens nothing for writing. */
 export async function doctorAlone(
-  { home, bundleFolder }: { home: string; bundleFolder: string },
+  { home, bundleFolder, cards }: { home: string; bundleFolder: string; cards?: Pick<CardPlaces, 'package' | 'system'> },
   { clock, readConfig }: { clock: Clock; readConfig: (path: string) => ConfigFacts },
 ): Promise<Check[]> {
   let config: ReturnType<typeof readConfig> | undefined
@@ -218,8 +219,7 @@ export async function doctorAlone(
     row(
       'agents',
       'put a card into agents/',
-      () =>
-        `${readdirSync(join(home, 'agents')).filter((name) => name.endsWith('.yaml')).length} cards; the hub reads them when it starts`,
+      () => `${cardFiles({ ...cards, home: join(home, 'agents') }).length} cards; the hub reads them when it starts`,
     ),
     runtime,
     canary,

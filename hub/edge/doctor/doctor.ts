@@ -1,6 +1,8 @@
 /** A live check of everything the hub depends on. Each row has the command that fixes it (S0-26). */
+import { isAbsolute } from 'node:path'
 import type { Modes } from '../../guard/modes.ts'
 import type { Lease } from '../../guard/operator/lease.ts'
+import { floorNotes } from '../../protocol/coding-clis.ts'
 import type { Registry } from '../../work/registry.ts'
 import type { Secrets } from '../../work/sandbox/secrets.ts'
 
@@ -41,7 +43,7 @@ export function createDoctor(parts: {
       name: `card ${file}`,
       ok: false,
       detail: `line ${line}: ${message}`,
-      mend: `correct agents/${file}, then hub agent reload`,
+      mend: `correct ${isAbsolute(file) ? file : `agents/${file}`}, then hub agent reload`,
     }))
     const missing = registry
       .list()
@@ -64,10 +66,22 @@ export function createDoctor(parts: {
         detail: imageNote,
         mend: 'hub agent reload',
       }))
+    const old = registry.list().flatMap(({ card, made }) =>
+      floorNotes(made.packages ?? []).map((detail) => ({
+        ...{ name: `agent ${card.name}`, ok: null, detail },
+        mend: `write that version into image.yaml of ${card.name}, then hub agent build`,
+      })),
+    )
+    const hidden = registry.shadowed().map(({ agent, file, by }) => ({
+      ...{ name: `card ${file.shown}`, ok: null, detail: `not used: ${by.path} names ${agent} too, and comes first` },
+      mend: 'give the agent another name, or remove the card',
+    }))
     return [
       ...broken,
       ...missing,
       ...another,
+      ...old,
+      ...hidden,
       {
         name: 'agents',
         ok: registry.list().length > 0,

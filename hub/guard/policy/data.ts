@@ -110,18 +110,18 @@ export function differenceOf(before: PolicyData, after: PolicyData): string[] {
   return names.flatMap((name) => {
     const [was, is] = [rowOf(before, name), rowOf(after, name)]
     if (is === undefined) return [`- agents.${name}`]
-    const keys = Object.keys(is) as (keyof Row)[]
+    const keys = Object.keys(is) as (keyof PolicyRow)[]
     const lines = keys.flatMap((key) => changeOf(`agents.${name}.${key}`, was?.[key], is[key]))
     return was === undefined ? [`+ agents.${name}`, ...lines] : lines
   })
 }
 
-type Row = PolicyData['agents'][string]
-function rowOf({ agents }: PolicyData, name: string): Row | undefined {
+export type PolicyRow = PolicyData['agents'][string]
+function rowOf({ agents }: PolicyData, name: string): PolicyRow | undefined {
   return Object.hasOwn(agents, name) ? agents[name] : undefined
 }
 
-function changeOf(key: string, was: Row[keyof Row] | undefined, is: Row[keyof Row]): string[] {
+function changeOf(key: string, was: PolicyRow[keyof PolicyRow] | undefined, is: PolicyRow[keyof PolicyRow]): string[] {
   if (Array.isArray(is)) {
     const before: readonly string[] = Array.isArray(was) ? was : []
     const after: readonly string[] = is

@@ -3,12 +3,13 @@ import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { CardPlaces } from '../../../hub/base/card-files.ts'
 import { HubError } from '../../../hub/base/errors.ts'
 import { nameProblem } from '../../../hub/protocol/agent.ts'
 import { openStore, type Store } from '../../../hub/store/database.ts'
 import { migrate, shippedMigrations } from '../../../hub/store/migrations.ts'
 import type { PinnedImages } from '../../../hub/work/pinned-images.ts'
-import { createRegistry } from '../../../hub/work/registry.ts'
+import { createRegistry, type ImageOrigin } from '../../../hub/work/registry.ts'
 
 let folder: string
 let store: Store
@@ -24,17 +25,24 @@ afterEach(() => {
 })
 const put = (file: string, text: string) => writeFileSync(join(folder, 'agents', file), text)
 const card = (name: string, more = '') => `name: ${name}\ndescription: d\nimage: hub/${name}\nrun: [x]\n${more}`
+const me = process.getuid?.() ?? 0
+const places = (): CardPlaces => ({
+  package: join(folder, 'images'),
+  home: join(folder, 'agents'),
+  system: join(folder, 'system'),
+  systemOwner: me,
+})
 /** Whose images the pins were told are all there are, read by read. */
 let told: string[][] = []
 const IMAGE = { id: 'sha256:x', problem: '', note: '' }
 const registry = (
   of: () => Promise<object> = async () => IMAGE,
   mayHave = () => true,
-  provenance = () => () => undefined as undefined,
+  origins = () => () => ({ provenance: undefined, made: {} }) as ImageOrigin,
 ) =>
   createRegistry(
     {
-      folder: join(folder, 'agents'),
+      places: places(),
       limitsOf(given) {
         if (given.limits.memory !== undefined || !mayHave())
           throw new HubError('limit_exceeded', 'limits.memory is 1GiB; hub.yaml allows 512MiB', {
@@ -47,7 +55,7 @@ const registry = (
       store,
       images: { of, onlyFor: (names: ReadonlySet<string>) => told.push([...names]) } as unknown as PinnedImages,
       barredBy: () => '',
-      provenance,
+      origins,
       breaker: { haltOf: () => undefined, reset: () => {} },
     },
   )
@@ -70,7 +78,7 @@ describe('two reads at a time', () => {
     const fault = new Error('no store')
     const originOf = () => {
       if (faults.shift() !== undefined) throw fault
-      return () => undefined
+      return () => ({ provenance: undefined, made: {} })
     }
     const faults = [fault]
     const known = registry(undefined, undefined, originOf)

@@ -7,7 +7,7 @@ import type { Context, Run } from '../context.ts'
 import { keepInHistory, writeWhole } from '../home-files.ts'
 import { requirePolicy, sealPolicy } from '../setup/judge.ts'
 import { type Cell, columns, type Paint } from '../text.ts'
-import { cardFileOf, checkName, readCard } from './folder.ts'
+import { checkName, countingCard, readCard } from './folder.ts'
 import { type GrantPlan, planGrant, readPolicy, withEntry } from './grants.ts'
 
 const manifestOf = (home: string): string => path.join(home, 'policy', 'bundle.json')
@@ -67,9 +67,9 @@ export const planText = ({ rows }: GrantPlan, paint: Paint): string =>
 export const allow: Run = async (context, [given = ''], options) => {
   const { home, hub, json, terminal } = context
   const name = checkName(given)
-  if (!existsSync(cardFileOf(home, name)))
-    throw usage(`agent ${name} has no card in the home`, `\`hub agent build ${name}\``)
-  const { card } = readCard(cardFileOf(home, name))
+  const found = countingCard(home, name)
+  if (found === undefined) throw usage(`agent ${name} has no card`, `\`hub agent build ${name}\``)
+  const { card } = readCard(found)
   const file = dataFileOf(home)
   const before = readFileSync(file)
   const policy = readPolicy(before, file)

@@ -1,4 +1,7 @@
 /** `hub agent ...`: the catalogue of cards, and what is wrong in it. */
+import { statSync } from 'node:fs'
+import path from 'node:path'
+import { PLACE_WORDS } from '../../../base/card-places.ts'
 import { RELAXED } from '../../../protocol/relax.ts'
 import { spanText } from '../../../protocol/spans.ts'
 import type { AgentListing, AgentView } from '../../answers.ts'
@@ -48,6 +51,8 @@ function sayProblems({ terminal }: Context, listing: Partial<AgentListing>): num
     const place = line ? ` line ${line}${column ? `, column ${column}` : ''}` : ''
     terminal.note(clean(`not loaded: ${file}${place}: ${message}`))
   }
+  for (const { agent, card, by } of listing.shadowed ?? [])
+    terminal.note(clean(`not used: ${card}: ${by} names ${agent} too, and comes first`))
   return problems.length
 }
 
@@ -62,13 +67,50 @@ function sayDefaults({ terminal }: Context, agents: readonly AgentView[]): void 
   )
 }
 
-export const list: Run = async (context) => {
+export const list: Run = async (context, _, options) => {
   const listing = await context.hub.call('agent.list')
   sayProblems(context, listing)
   const empty = "no agents: put a card into the home's agents/ and run `hub agent reload`"
   showList(context, listing.agents, { empty, table: (rows) => agentTable(rows, context.terminal.paint) })
   if (!context.json) sayOrigins(context, listing.agents)
+  if (options.probe === true) await sayProposals(context)
   return EXIT.done
+}
+
+/** What each CLI is called as a program, by the word of its recipe; the others are called by that word. */
+const PROGRAMS: Readonly<Record<string, string>> = { 'claude-code': 'claude' }
+
+interface Proposal {
+  lang: string
+  path: string
+}
+
+/**
+ * Which coding CLIs with a recipe are in these folders, written as in PATH (S4-35). What is found is only proposed: no file on PATH becomes an agent,
+ * and none of them is run, not even for its version. The first of each program counts.
+ */
+export const probe = (langs: readonly string[], folders: string): Proposal[] =>
+  langs.flatMap((lang): Proposal[] => {
+    const places = folders
+      .split(path.delimiter)
+      .filter((folder) => path.isAbsolute(folder))
+      .map((folder) => path.join(folder, PROGRAMS[lang] ?? lang))
+    const found = places.find(isProgram)
+    return found === undefined ? [] : [{ lang, path: found }]
+  })
+
+function isProgram(file: string): boolean {
+  const found = statSync(file, { throwIfNoEntry: false })
+  return found?.isFile() === true && (found.mode & 0o111) !== 0
+}
+
+/** On stderr, also with `--json`: a list stays a list. */
+async function sayProposals({ terminal }: Context): Promise<void> {
+  const { RECIPES } = await import('./recipes.ts')
+  const found = probe(Object.keys(RECIPES), process.env.PATH ?? '')
+  if (found.length === 0) terminal.note('no coding CLI that is known here is on PATH')
+  for (const { lang, path } of found)
+    terminal.note(clean(`${path} is here; \`hub agent new NAME --lang ${lang}\` makes an agent of that CLI`))
 }
 
 const LIMIT_WORDS: Readonly<Record<string, (value: number) => string>> = {
@@ -102,7 +144,7 @@ function sayOrigins({ terminal }: Context, agents: readonly AgentView[]): void {
 }
 
 /** One row for each fact that applies, in words (fault C22). */
-function agentRows(agent: AgentView): [string, Cell][] {
+export function agentRows(agent: AgentView): [string, Cell][] {
   const asked = Object.entries(agent.may ?? {}).filter(([, what]) => Array.isArray(what) && what.length > 0)
   const limits = Object.entries(agent.limits ?? {}).map(
     ([name, value]) => LIMIT_WORDS[name]?.(value) ?? `${name} ${value}`,
@@ -114,6 +156,10 @@ function agentRows(agent: AgentView): [string, Cell][] {
     ['what', agent.description],
     ['image', agent.imageId === null ? `${agent.image} (missing)` : `${agent.image} ${agent.imageId}`],
     ['provenance', ORIGIN[agent.provenance ?? 'unknown']],
+    ['made from', agent.from ?? ''],
+    ['packages', (agent.packages ?? []).join('; ')],
+    ['card', agent.card === undefined ? '' : `${agent.card}${agent.place ? ` (${PLACE_WORDS[agent.place]})` : ''}`],
+    ['not used', (agent.shadows ?? []).join(', ')],
     ['driver', agent.shell ? `${agent.driver} (its image has a shell)` : agent.driver],
     ['relaxed', (agent.relax ?? []).map((each) => `${each}: ${RELAXED[each]}`).join('; ')],
     ['mode', agent.mode],

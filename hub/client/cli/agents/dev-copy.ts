@@ -2,7 +2,7 @@
  * `hub agent try` runs a copy of an agent, with its own card, image and grant, named `NAME--dev`. The copy is removed afterwards.
  * It is granted what NAME is granted, or nothing if NAME has no grant: trying never widens what the agent may do.
  */
-import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { readFileSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { parseDocument } from 'yaml'
 import { DEFAULT_LIMITS, TRIAL_SUFFIX } from '../../../protocol/agent.ts'
@@ -15,7 +15,15 @@ import { writeWhole } from '../home-files.ts'
 import { clean } from '../text.ts'
 import { dataFileOf, reloadPolicy, replacePolicy } from './allow.ts'
 import { buildImage, placeCard, reloadCards } from './build.ts'
-import { type AgentFolder, cardFileOf, findFolder, openFolder, type ReadCard, readCard } from './folder.ts'
+import {
+  type AgentFolder,
+  cardFileOf,
+  countingCard,
+  findFolder,
+  openFolder,
+  type ReadCard,
+  readCard,
+} from './folder.ts'
 import { type Entry, readPolicy, withEntry } from './grants.ts'
 
 /** The agent to try: from its folder, or if there is none, from its card in the home. */
@@ -23,9 +31,10 @@ export type Subject = AgentFolder | (ReadCard & { folder: undefined })
 
 export function openSubject(home: string, named: string): Subject {
   if (findFolder(named) !== undefined) return openFolder(named)
-  const known = nameShape.safeParse(named).success && existsSync(cardFileOf(home, named))
-  if (!known) throw usage(`${named} is neither an agent's folder nor an agent of this home`, '`hub agent new NAME`')
-  return { ...readCard(cardFileOf(home, named)), folder: undefined }
+  const known = nameShape.safeParse(named).success ? countingCard(home, named) : undefined
+  if (known === undefined)
+    throw usage(`${named} is neither an agent's folder nor an agent of this home`, '`hub agent new NAME`')
+  return { ...readCard(known), folder: undefined }
 }
 
 export interface DevCopy {

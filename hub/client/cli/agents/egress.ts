@@ -1,12 +1,12 @@
 /** `hub egress`: what agents were refused outside, and permitting exactly one of these. */
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { isHeld } from '../../../protocol/egress/grants.ts'
 import type { Answered } from '../../answers.ts'
 import { EXIT, Problem, usage } from '../../problem.ts'
 import type { Run } from '../context.ts'
 import { clean, columns, type Paint } from '../text.ts'
 import { dataFileOf, replacePolicy } from './allow.ts'
-import { cardFileOf, readCard } from './folder.ts'
+import { countingCard, readCard } from './folder.ts'
 import { readPolicy, withEntry } from './grants.ts'
 
 type Proposal = Answered<'egress.proposals'>['proposals'][number]
@@ -45,7 +45,8 @@ export const allow: Run = async (context, [given = ''], options) => {
   const granted = Array.isArray(entry.egress) ? entry.egress.filter((each) => typeof each === 'string') : []
   const view = { ...found, file }
   if (!json) terminal.out(`${file}: agents.${agent}.egress + ${JSON.stringify(grant)}`)
-  const card = existsSync(cardFileOf(home, agent)) ? readCard(cardFileOf(home, agent)).card : undefined
+  const its = countingCard(home, agent)
+  const card = its === undefined ? undefined : readCard(its).card
   if (card === undefined || !isHeld(grant, card.may.egress))
     terminal.note(
       `the card of ${agent} does not ask for it: add ${JSON.stringify(grant)} to may.egress there, or it has no effect`,

@@ -2,6 +2,7 @@
 import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { cardFileNamed, placesOf } from '../../../base/card-files.ts'
 import { type AgentCard, agentCardShape, nameProblem, TRIAL_SUFFIX } from '../../../protocol/agent.ts'
 import { nameShape } from '../../../protocol/ids.ts'
 import { faultText, judgeYaml } from '../../../protocol/judging.ts'
@@ -82,4 +83,9 @@ export function openFolder(named: string): AgentFolder {
   return { ...read, folder }
 }
 
+/** Of the home itself, where builds put cards. */
 export const cardFileOf = (home: string, name: string): string => path.join(home, 'agents', `${name}.yaml`)
+
+/** The file of the card that counts for this agent, in whichever place; undefined if there is none. */
+export const countingCard = (home: string, name: string): string | undefined =>
+  cardFileNamed(placesOf(home, CHECKOUT), name)?.path

@@ -8,7 +8,7 @@ import { pathsOf } from '../home.ts'
 import { keepInHistory, writeWhole } from '../home-files.ts'
 import { clean } from '../text.ts'
 import { dataFileOf, replacePolicy } from './allow.ts'
-import { CHECKOUT, cardFileOf, readCard } from './folder.ts'
+import { CHECKOUT, cardFileOf, countingCard, readCard } from './folder.ts'
 import { readPolicy, withEntry } from './grants.ts'
 
 /** Schemas that no other card names, relative to agents/. */
@@ -38,8 +38,12 @@ export const remove: Run = async (context, [name = ''], options) => {
   const { home, hub, json, terminal } = context
   const agents = path.join(home, 'agents')
   const file = cardFileOf(home, name)
-  if (!/^[a-z0-9-]{1,63}$/.test(name) || !existsSync(file))
+  if (!/^[a-z0-9-]{1,63}$/.test(name) || !existsSync(file)) {
+    const other = /^[a-z0-9-]{1,63}$/.test(name) ? countingCard(home, name) : undefined
+    if (other !== undefined)
+      throw usage(`the card of ${name} is ${other}, which is not of this home`, `\`hub agent suspend ${name}\``)
     throw usage(`agent ${name} has no card in the home`, '`hub agent list` shows all agents')
+  }
   const listing = await hub.call('agent.list')
   const running = listing.agents.find((each) => each.name === name)?.sessions ?? 0
   if (running > 0) {

@@ -67,7 +67,7 @@ export function askProgram<Answer>(argv: readonly string[], text: Uint8Array | s
 export const judge = (what: Judged, home: string, text: Uint8Array | string): Promise<Verdict> =>
   askProgram(judgeArgv(what, home), text)
 
-const faultLine = (file: string, { line, column, key, message }: Fault): string =>
+export const faultLine = (file: string, { line, column, key, message }: Fault): string =>
   clean(`${file} line ${line}, column ${column}: ${key === '' ? '' : `${key}: `}${message}`)
 
 /** Every fault in one line. */

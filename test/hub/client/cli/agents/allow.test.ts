@@ -94,7 +94,7 @@ describe('hub agent allow', () => {
   })
 
   test('refuses an agent without a card, a broken card by its line, and names that belong to try', async () => {
-    expect((await at.run(['agent', 'allow', 'c'])).stderr).toContain('agent c has no card in the home')
+    expect((await at.run(['agent', 'allow', 'c'])).stderr).toContain('agent c has no card')
     writeFileSync(path.join(at.home, 'agents', 'a.yaml'), `${CARD}wrong: 1\n`)
     expect((await at.run(['agent', 'allow', 'a'])).stderr).toContain('there is no such key')
     expect((await at.run(['agent', 'allow', 'a--dev'])).stderr).toContain('belong to `hub agent try`')

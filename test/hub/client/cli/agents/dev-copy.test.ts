@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { placeCard } from '../../../../../hub/client/cli/agents/build.ts'
 import { devCard, devEntry } from '../../../../../hub/client/cli/agents/dev-copy.ts'
 import { openFolder } from '../../../../../hub/client/cli/agents/folder.ts'
-import { readCard } from '../../../../../hub/work/registry.ts'
+import { readCard } from '../../../../../hub/work/card-reading.ts'
 import { commandHome } from '../../../../support/command-home.ts'
 import { eventFeed, refusal, SESSION_ID, TASK_ID, taskView } from '../../../../support/fake-hub.ts'
 

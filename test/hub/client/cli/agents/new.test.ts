@@ -4,7 +4,7 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { LANGUAGES } from '../../../../../hub/client/cli/agents/new.ts'
-import { readCard } from '../../../../../hub/work/registry.ts'
+import { readCard } from '../../../../../hub/work/card-reading.ts'
 import { commandHome } from '../../../../support/command-home.ts'
 
 const root = fileURLToPath(new URL('../../../../..', import.meta.url))

@@ -11,7 +11,7 @@ import { configOf } from '../../../../../hub/config.ts'
 import { limitsOfCard } from '../../../../../hub/config-limits.ts'
 import { floorNotes, isBelowFloor } from '../../../../../hub/protocol/coding-clis.ts'
 import { imageRecipeShape } from '../../../../../hub/protocol/image-recipe.ts'
-import { readCard } from '../../../../../hub/work/registry.ts'
+import { readCard } from '../../../../../hub/work/card-reading.ts'
 import { commandHome } from '../../../../support/command-home.ts'
 import { refusal, writeRules } from '../../../../support/fake-hub.ts'
 
