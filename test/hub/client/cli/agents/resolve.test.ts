@@ -45,7 +45,12 @@ it('agent resolve with --json answers the same, and says so where nothing is mis
   serve({}, [], { submit: true, message: ['other'] })
   expect((await at.run(['agent', 'resolve', 'echo'])).stdout).toMatch(/\nnothing keeps it from starting\n$/)
   expect(JSON.parse((await at.run(['agent', 'resolve', 'echo', '--json'])).stdout)).toMatchObject({
-    ...{ agent: { place: 'home' }, driver: { name: 'sdk', features: expect.arrayContaining(['takesMessages']) }, notes: [], lacks: [] },
+    ...{
+      agent: { place: 'home' },
+      driver: { name: 'sdk', features: expect.arrayContaining(['takesMessages']) },
+      notes: [],
+      lacks: [],
+    },
     rights: expect.arrayContaining([{ right: 'message', wish: 'other', grant: 'other', change: '' }]),
   })
 })
