@@ -4,6 +4,7 @@ import { dataClassShape } from './data-class.ts'
 import { canDo, DRIVER_NAMES, driverShape, driversText } from './drivers.ts'
 import { grantsShape } from './egress/grants.ts'
 import { nameShape, typeShape } from './ids.ts'
+import { mcpProblem, mcpShape } from './mcp-ways.ts'
 import { relaxShape } from './relax-shape.ts'
 import { sizeShape, sizeWritten, spanShape, spanWritten } from './spans.ts'
 import { maxTurnsShape, modelShape, systemShape } from './task-spec.ts'
@@ -227,6 +228,13 @@ const cardKeysShape = z.strictObject({
     .describe(
       `what happens when its program asks whether it may use a tool (docs/permissions.md): ${PERMISSIONS.map((each) => `\`${each}\`, ${PERMISSION_WORDS[each]}`).join('; ')}`,
     ),
+  /** Absent where it asks for none, so that such a card and its image are what they were. */
+  mcp: mcpShape
+    .optional()
+    .meta({ usual: '[]' })
+    .describe(
+      "offers the hub's verbs to the program as tools of MCP: `stdio`, by a program that its CLI starts; `http`, on loopback, only with `may.egress`. The image must be built again",
+    ),
   messages: z
     .strictObject({
       sends: z.record(typeShape, schemaPath.nullable()).default({}).describe('type to schema'),
@@ -251,7 +259,9 @@ const cardKeysShape = z.strictObject({
 })
 
 /** What only some drivers can do is refused for the others. */
-export const agentCardShape = cardKeysShape.superRefine(({ driver, permissions }, context) => {
+export const agentCardShape = cardKeysShape.superRefine(({ driver, permissions, mcp, may }, context) => {
+  const noWay = mcpProblem(mcp, may.egress)
+  if (noWay !== undefined) context.addIssue({ code: 'custom', path: ['mcp'], message: noWay })
   if (permissions === undefined || canDo(driver, 'asksPermission')) return
   const able = DRIVER_NAMES.filter((each) => canDo(each, 'asksPermission')).join(', ')
   const message = `the driver ${driver} asks nothing before it uses a tool, so this would have no effect: take it out, or use one of ${able}`

@@ -17,6 +17,8 @@ const KEEP_MS = 20_000
 interface ProgramPlace {
   workspace: string
   home: string
+  /** Variables of the tools that the shim offers it. */
+  told: Readonly<Record<string, string>>
   classes: Classes
   /** The clone that the program works in, if the task has one. */
   repository: RepositoryWork | undefined
@@ -31,7 +33,7 @@ interface ProgramPlace {
 export async function runProgram(
   hub: HubAgent,
   { inputs }: TaskFacts,
-  { workspace, home, classes, repository, fallen }: ProgramPlace,
+  { workspace, home, told, classes, repository, fallen }: ProgramPlace,
 ): Promise<unknown> {
   const { driver, run, mode } = hub.joined.program
   const log = createLogLines({
@@ -48,7 +50,7 @@ export async function runProgram(
     const input = isFolder ? await unpackInputs(hub.folder(inputs), folder) : undefined
     if (driver === 'sdk') throw new Error('a program of the driver sdk runs in the shim')
     const drive = await DRIVES[driver]()
-    const env = environmentOf(hub, home)
+    const env = { ...environmentOf(hub, home), ...told }
     const cwd = repository?.folder ?? workspace
     const prompts = { turns: hub.turns, chat: mode === 'chat' }
     return await drive({ hub, argv: run, env, workspace, cwd, log, classes, input, inputFolder: folder, ...prompts })

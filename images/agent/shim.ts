@@ -10,6 +10,7 @@ import { dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { keepMemoryIn } from '../../hub/base/core-dumps.ts'
 import { type Afterthought, connect, type HubAgent } from '../../hub/client/agent.ts'
+import { loadAddition } from './additions.ts'
 import type { Classes } from './classes.ts'
 import { withEgress } from './egress-environment.ts'
 import { imageEnvironment } from './image-environment.ts'
@@ -42,6 +43,18 @@ async function openWayOut({ egress }: HubAgent['joined']): Promise<string | unde
     return undefined
   } catch (thrown) {
     return `the way out could not be opened: ${(thrown as Error).message}`
+  }
+}
+
+/** Opens the hub's tools for a CLI where the card asks for them; returns what the program is told, or why it could not. */
+async function openTools(hub: HubAgent): Promise<{ told: Record<string, string>; failure?: string }> {
+  const { mcp } = hub.joined.program
+  if (mcp === undefined) return { told: {} }
+  try {
+    const { openMcp } = await loadAddition('mcp', () => import('./mcp/open.ts'))
+    return { told: await openMcp(hub, mcp) }
+  } catch (thrown) {
+    return { told: {}, failure: (thrown as Error).message }
   }
 }
 
@@ -97,6 +110,8 @@ const outputs = createOutputs(join(workspace, 'out'), { put: hub.artifact.put, c
 let failure = await openWayOut(hub.joined)
 if (failure === undefined && hub.joined.secrets.length > 0)
   failure = await (await import('./secrets.ts')).writeSecrets(hub, secrets)
+const tools = failure === undefined ? await openTools(hub) : { told: {} }
+failure ??= tools.failure
 const work: Awaited<ReturnType<typeof openWork>> = failure === undefined ? await openWork(hub) : {}
 failure ??= work.failure
 const { repository } = work
@@ -106,12 +121,16 @@ const keep = async () => {
 }
 setInterval(keep, KEEP_EVERY_MS).unref()
 if (failure !== undefined) console.error(failure)
-else if (hub.joined.program.driver === 'sdk') failure = await load(hub.joined.program)
-else {
+else if (hub.joined.program.driver === 'sdk') {
+  Object.assign(process.env, tools.told)
+  failure = await load(hub.joined.program)
+} else {
   const [{ runProgram }, { createClasses }] = await Promise.all([import('./program.ts'), import('./classes.ts')])
   const own = createClasses()
   classes = own
-  hub.onTask((task) => runProgram(hub, task, { workspace, home, classes: own, repository, fallen: keep }))
+  hub.onTask((task) =>
+    runProgram(hub, task, { workspace, home, told: tools.told, classes: own, repository, fallen: keep }),
+  )
 }
 await hub.run({ failure, beforeResult: () => storeWork(hub, { repository, outputs }) })
 process.exit(0)

@@ -6,6 +6,7 @@ import { commandsPage } from './commands.ts'
 import { driversPage } from './drivers.ts'
 import { cardPage, configurationPage, ruleInputPage } from './files.ts'
 import { linesPage } from './lines.ts'
+import { mcpToolsPage } from './mcp-tools.ts'
 import { recipesPage } from './recipes.ts'
 import { actionsPage, conditionsPage, errorsPage, eventsPage, metricsPage } from './tables.ts'
 
@@ -17,6 +18,7 @@ export function makePages(root: string): ReadonlyMap<string, string> {
     ['drivers.md', driversPage()],
     ['recipes.md', recipesPage()],
     ['json-lines.md', linesPage()],
+    ['mcp-tools.md', mcpToolsPage()],
     ['rule-input.md', ruleInputPage()],
     ['api.md', apiPage()],
     ['openapi.json', `${JSON.stringify(openApi(version), null, 1)}\n`],

@@ -3,6 +3,7 @@ import type { DataClass } from '../../protocol/data-class.ts'
 import type { DriverName } from '../../protocol/drivers.ts'
 import type { HandedEgress } from '../../protocol/egress/placeholders.ts'
 import type { Delivery, FolderRef } from '../../protocol/envelope.ts'
+import type { McpWay } from '../../protocol/mcp-ways.ts'
 import type { StopReason } from '../../protocol/stop-reasons.ts'
 import type { TaskSpec } from '../../protocol/task-spec.ts'
 
@@ -34,6 +35,8 @@ export interface Program {
   env: Record<string, string>
   /** Only of a session that goes on after each turn, until it is closed. */
   mode?: 'chat'
+  /** How the shim offers the hub's verbs as tools of MCP; absent where the card asks for none. */
+  mcp?: McpWay[]
 }
 
 export interface TokenAnswer {

@@ -199,7 +199,10 @@ export function createAgentRoutes(parts: AgentRouteParts): AgentRoutes {
       // By boot time, beside the wall time that the agent is told: what is left counts, not what a changed wall clock says (T71).
       deadlineMs: token.nowMs + leftMs(session, clock),
       waitLeftMs: session.waitLeftMs ?? 0,
-      program: { driver: card.driver, run: card.run, env: envWith(card.env, spec) },
+      program: {
+        ...{ driver: card.driver, run: card.run, env: envWith(card.env, spec) },
+        ...(card.mcp === undefined ? {} : { mcp: card.mcp }),
+      },
       secrets: session.authority.secrets,
       ...(egress === undefined ? {} : { egress }),
       task: {

@@ -5,6 +5,24 @@ import { type AgentCard, agentCardShape, cardNote, restartsOf } from '../../../h
 const card = (more: object): AgentCard =>
   agentCardShape.parse({ name: 'one', description: 'one of a test', image: 'hub/one', run: ['one'], ...more })
 
+describe('mcp of a card', () => {
+  it('is absent where it asks for none, and http only comes with a way out', () => {
+    expect(card({})).not.toHaveProperty('mcp')
+    expect(card({ mcp: ['stdio'] }).mcp).toEqual(['stdio'])
+    expect(card({ mcp: ['stdio', 'http'], may: { egress: ['model'] } }).mcp).toEqual(['stdio', 'http'])
+  })
+
+  it.each([
+    [{ mcp: ['http'] }, 'http needs a way out (may.egress): only a session with egress has a loopback'],
+    [{ mcp: ['grpc'] }, '\\"grpc\\" is no way to reach MCP: there are stdio'],
+    [{ mcp: [] }, 'Too small'],
+    [{ mcp: ['stdio', 'stdio'] }, 'a way is there twice'],
+    [{ mcp: true }, 'expected array'],
+  ])('%j is refused by name', (more, why) => {
+    expect(() => card(more)).toThrow(why)
+  })
+})
+
 describe('restarts of a card', () => {
   it('are three where it says nothing, and what it says otherwise', () => {
     expect([restartsOf(card({})), restartsOf(card({ restarts: 0 })), restartsOf(card({ restarts: 7 }))]).toEqual([

@@ -2,6 +2,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { loadAddition } from '../../../images/agent/additions.ts'
 import { closureOf } from '../../../scripts/images/additions.ts'
 import { assembleImages, commonPrograms } from '../../../scripts/images/assembly.ts'
 import { pathsIn } from '../../support/tar-paths.ts'
@@ -113,4 +114,11 @@ test('the shim of this repository holds nothing of an addition', () => {
   const { files, packages } = commonPrograms(resolve(import.meta.dirname, '../../..'))
   expect([...files.keys()].filter((path) => /^images\/agent\/(?:mcp|acp)(?:\/|\.js$)/.test(path))).toEqual([])
   expect([...packages]).toEqual(['ws'])
+})
+test('an image that was built before its card asked is refused by name, with what to do; any other fault stays what it is', async () => {
+  const absent = join(root, 'absent.js')
+  await expect(loadAddition('mcp', () => import(absent))).rejects.toThrow(
+    'the card asks for mcp, and this image does not hold it; build it again: hub agent build',
+  )
+  await expect(loadAddition('mcp', () => Promise.reject(new TypeError('other')))).rejects.toThrow(TypeError)
 })
