@@ -23,13 +23,13 @@ import type { AnsweredBody } from '../protocol/approval.ts'
 import type { BudgetLowBody } from '../protocol/budget.ts'
 import type { DataClass } from '../protocol/data-class.ts'
 import type { FolderRef, MessageKind } from '../protocol/envelope.ts'
+import type { SilenceBody } from '../protocol/silence.ts'
 import { STOP_GRACE_MS } from '../protocol/stop-grace.ts'
 import type { StopReason } from '../protocol/stop-reasons.ts'
-import type { Wishes } from '../protocol/wish-places.ts'
 import { type AgreeOptions, type AnswerOptions, createAnswers } from './agent/answers.ts'
 import { type Artifacts, createArtifacts, createFolder, type Folder } from './agent/artifacts.ts'
 import { type BudgetLowHandler, createBudgetWarnings } from './agent/budget-warnings.ts'
-import type { Body, ChildOutcome, JoinAnswer, Message } from './agent/contract.ts'
+import type { Body, ChildOutcome, Delegation, JoinAnswer, Message } from './agent/contract.ts'
 import { createInbox, type MessageHandler } from './agent/inbox.ts'
 import { createPendingReplies } from './agent/pending.ts'
 import { askPermit, type Permission, type Permit } from './agent/permits.ts'
@@ -40,7 +40,7 @@ import { createWire } from './agent/wire.ts'
 
 export type { AgreeOptions, AnswerOptions } from './agent/answers.ts'
 export type { Artifacts, FileContent, Folder } from './agent/artifacts.ts'
-export type { Body, ChildOutcome, Message, TaskFacts } from './agent/contract.ts'
+export type { Body, ChildOutcome, Delegation, Message, TaskFacts } from './agent/contract.ts'
 export type { Permission, Permit } from './agent/permits.ts'
 export { type Afterthought, ProgramFault } from './agent/task-run.ts'
 export type { ConnectOptions } from './agent/transport.ts'
@@ -51,23 +51,6 @@ export interface Progress {
   text?: string
   done?: number
   total?: number
-}
-
-export interface Delegation {
-  /** The agent to run; without it the hub chooses one that has all of `needs`. */
-  agent?: string
-  needs?: string[]
-  params?: Body
-  /** Must be readable by this task; `task.inputs` passes its own on. */
-  inputs?: FolderRef | null
-  /** Never more than this task holds. */
-  capabilities?: string[]
-  ttlMs?: number
-  priority?: number
-  /** The class of its data; the parent's without it, and never lower. */
-  sensitivity?: DataClass
-  /** Which model the child is to use, its system prompt, its most turns, its budget in millionths of a US dollar. */
-  spec?: Wishes
 }
 
 export interface SendOptions {
@@ -150,6 +133,8 @@ export interface HubAgent {
   partial(value: unknown): void
   /** Why the model of this program stopped, for the result: `hub.stopReason('max_tokens')`. Of a task that is stopped it is `cancelled`. */
   stopReason(reason: StopReason): void
+  /** What to do when the hub finds the program silent; for the shim. */
+  onSilent(handler: (body: SilenceBody) => void): void
   /** Runs the task and posts its result; for the shim, or for a program started by itself, after its handlers are registered. */
   run(options?: RunOptions): Promise<{ outcome: 'succeeded' | 'failed' }>
   /** Closes the connection to the hub. `run` does this itself. */
@@ -198,6 +183,7 @@ function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { ter
     (thrown) => void log(`the handler of onBudgetLow failed: ${String(thrown)}`, 'warn').catch(() => {}),
   )
   let handler: TaskHandler | undefined
+  let silent: ((body: SilenceBody) => void) | undefined
   let promptHandler: PromptHandler | undefined
   let latestProgress: Progress | undefined
   let progressTimer: NodeJS.Timeout | undefined
@@ -242,6 +228,7 @@ function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { ter
     reply: (message, body) => reply(message, body),
     onAnswered: answers.hear,
     onBudgetLow: warnings.hear,
+    onSilent: (body) => silent?.(body),
     onReturned: ({ detail }) => void log(`a message was not delivered: ${String(detail)}`, 'warn').catch(() => {}),
     onStop(kind, body) {
       if (kind === 'finish' && body.closed === true)
@@ -323,6 +310,9 @@ function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { ter
     onMessage: inbox.onType,
     onAny: inbox.onAny,
     onBudgetLow: warnings.on,
+    onSilent(given) {
+      silent = given
+    },
     async subscribe(topic, given) {
       inbox.onTopic(topic, given)
       inbox.start()

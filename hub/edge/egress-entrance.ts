@@ -52,6 +52,8 @@ export interface EgressOuter {
   /** Who counts money; the account of the work ring without it. */
   meter?: Meter
   proposals?: Proposals
+  /** A call of a model was answered: a sign that its session works. */
+  acted?: (session: string) => void
   /** Where archives of registries are kept. */
   archivesFolder: string
   /** Where the bytes of each task are added up; the store without it. */
@@ -145,7 +147,10 @@ export function createEgress(options: EgressOptions, outer: EgressOuter) {
     if (error === undefined) {
       // What came from here says nothing of the upstream, and what costs nothing says nothing of the answers that cost.
       if (archive !== 'found') standing.whole(upstream)
-      if (call.kind === 'answered') standing.stayed(session)
+      if (call.kind === 'answered') {
+        standing.stayed(session)
+        if (status < 400) outer.acted?.(session)
+      }
     } else if (error.facts.by === 'upstream' && status > 0) standing.cut(upstream)
     if (left && call.kind === 'lost' && standing.left(session))
       alerts.raise(
@@ -215,6 +220,7 @@ export function createEgress(options: EgressOptions, outer: EgressOuter) {
       await socket.open(session)
     },
     close: socket.close,
+    isBusy: socket.isBusy,
     closeAll() {
       deaf()
       socket.closeAll()

@@ -106,7 +106,9 @@ export function createEntrances(options: EntranceOptions, outer: EntranceOuter) 
     archivesFolder: join(home, 'cache', 'archives'),
     ownPorts: () => new Set([address.port(), outer.metrics.port, watchdogPortOf(home)]),
     ownPlaces: () => new Set([...placesOf(reach), ...watchdogPlaces()]),
+    acted: work.supervision.vitals.acted,
   })
+  work.supervision.vitals.callsOf(egress.isBusy)
   const watchdog = createWatchdogLink(options, outer)
   const { shutdown, say } = watchdog
   const contact = createContactEntrance(

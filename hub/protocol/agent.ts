@@ -184,6 +184,12 @@ const cardKeysShape = z.strictObject({
     .enum(['alert', 'recycle'])
     .default('alert')
     .describe('what happens then: an alert, or the end of the session'),
+  /** Absent where it says nothing, so that such a card is what it was before; what then counts is `silentAfterOf`. */
+  silentAfter: spanShape.optional().meta({
+    usual: '10m for a program of its own',
+    description:
+      'after this long without a word of its program it is asked, and then ended: SIGTERM, then stop; never while a process that it started lives or a request of it is open at the gateway',
+  }),
   capabilities: z
     .array(nameShape)
     .max(64)
@@ -272,6 +278,12 @@ export type AgentCard = z.output<typeof agentCardShape>
 
 /** How many crashes an agent may have on one task before it counts as unhealthy (S0-4). */
 export const restartsOf = (card: Pick<AgentCard, 'restarts'>): number => card.restarts ?? DEFAULT_RESTARTS
+
+const SILENT_AFTER_MS = 600_000
+
+/** After how long without a word its program is asked; undefined for never. A program in the shim's own process has none by itself. */
+export const silentAfterOf = ({ silentAfter, driver }: Pick<AgentCard, 'silentAfter' | 'driver'>): number | undefined =>
+  silentAfter ?? (canDo(driver, 'ownProcess') ? SILENT_AFTER_MS : undefined)
 
 /** What a card asks for and does not get, in words; empty if there is nothing of the kind. */
 export const cardNote = ({ mode, repeatable, restarts = 0 }: AgentCard): string =>

@@ -4,6 +4,7 @@ import { z } from 'zod'
 /** What a driver can do, each in words. */
 export const FEATURES = {
   waitsForReady: 'the program gets its task only after it said that it is ready',
+  ownProcess: 'the program is a process of its own, and is ended when it says nothing',
   takesMessages: 'the program is given the messages of other agents',
   takesWishes:
     'the program is told which model, system prompt, most turns and budget its task asks for, without a place in its card',
@@ -29,10 +30,10 @@ export const DRIVERS = {
   },
   'json-lines': {
     how: 'by lines on standard input and output',
-    features: ['takesMessages', 'takesWishes', 'takesPrompts', 'cancelsTurns', 'asksPermission'],
+    features: ['ownProcess', 'takesMessages', 'takesWishes', 'takesPrompts', 'cancelsTurns', 'asksPermission'],
   },
-  command: { how: 'as an ordinary program', features: [] },
-  'stream-json': { how: 'as a coding CLI that prints one JSON event a line', features: ['reportsUsage'] },
+  command: { how: 'as an ordinary program', features: ['ownProcess'] },
+  'stream-json': { how: 'as a coding CLI that prints one JSON event a line', features: ['ownProcess', 'reportsUsage'] },
   stub: {
     how: 'not at all, and replays a script instead',
     features: ['takesWishes', 'takesPrompts', 'cancelsTurns', 'asksPermission'],

@@ -11,10 +11,10 @@ import type { Losses } from './dispatch/losses.ts'
 import type { SessionRow, TaskRow } from './dispatch/rows.ts'
 import type { Tasks } from './dispatch/tasks.ts'
 import { ANSWERS_MAX, createAnswers } from './messages/answers.ts'
-import { BUDGET_MAILS_MAX, createBudgetMail } from './messages/budget-mail.ts'
 import { createDecideAgain, TOLD_MAX } from './messages/decided-again.ts'
 import { createDelegation } from './messages/delegation.ts'
 import { createDelivered } from './messages/delivered.ts'
+import { BUDGET_MAILS_MAX, createBudgetMail, createSilenceMail, SILENCE_MAILS_MAX } from './messages/hub-mail.ts'
 import { createMailboxes } from './messages/mailboxes.ts'
 import { createOutcomes } from './messages/outcomes.ts'
 import { createPermits } from './messages/permits.ts'
@@ -53,7 +53,7 @@ export function createMessaging(
   const mailboxes = createMailboxes({
     epoch,
     get ownMax() {
-      return options.tasksPerTree + 1 + ANSWERS_MAX + TOLD_MAX + BUDGET_MAILS_MAX
+      return options.tasksPerTree + 1 + ANSWERS_MAX + TOLD_MAX + BUDGET_MAILS_MAX + SILENCE_MAILS_MAX
     },
     get sessions() {
       return options.sessions
@@ -139,6 +139,7 @@ export function createMessaging(
       }
     },
     tellBudget: createBudgetMail({ clock, random, tasks, mailboxes }),
+    tellSilence: createSilenceMail({ clock, random, mailboxes }),
     settleApproval: answers.settle,
     /** After a restart, for a session that was taken over: how its children and its acts ended, which it may not have heard. */
     tellAgain(session: SessionRow, children: readonly TaskRow[]) {

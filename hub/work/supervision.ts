@@ -190,7 +190,7 @@ export function createSupervision(options: SupervisionOptions, parts: Supervisio
   }
 }
 
-function stallTeller({ guard, catalogue, log }: SupervisionParts): StallListener {
+function stallTeller({ guard, catalogue, messaging, log }: SupervisionParts): StallListener {
   const { alerts, events } = guard
   return {
     stalled: ({ id, agent, task }, why) =>
@@ -204,6 +204,12 @@ function stallTeller({ guard, catalogue, log }: SupervisionParts): StallListener
       log.warn({ session: id, agent, task }, text)
       catalogue.journal.log(task, { level: 'warn', text })
       events.publish('hub.task.log.v1', `task:${task}`, { agent, session: id, level: 'warn', text })
+    },
+    quiet({ id, task }, body) {
+      log.warn({ session: id, step: body.step }, body.why)
+      if (body.step === 'end')
+        catalogue.journal.log(task, { level: 'warn', text: `the hub ends its program: ${body.why}` })
+      messaging.tellSilence(id, body)
     },
     goesOn: (session) => alerts.resolve(`session_stalled:${session}`),
   }

@@ -22,6 +22,8 @@ export type Exit =
 
 export interface Child {
   readonly exit: Promise<Exit>
+  /** Undefined if it could not be started. */
+  readonly pid: number | undefined
   /** Passes every chunk to `take`, the next one only after it has returned. Resolves when there is no more. */
   read(from: 'stdout' | 'stderr', take: (chunk: Buffer) => unknown): Promise<void>
   /** False if it is refused: the program has not read the last MiB, or reads no more. */
@@ -127,6 +129,7 @@ export function startChild(argv: readonly string[], options: { env: Record<strin
 
   return {
     exit,
+    pid: child?.pid,
     async read(from, take) {
       const stream = child?.[from]
       if (stream) await read(stream, take)

@@ -37,6 +37,7 @@ export async function driveCommand(options: DriverOptions): Promise<Ending> {
   // A file that no argument names is the command's standard input; else it reads nothing.
   const inputFile = input === inputFolder || namesInput ? undefined : input
   const child = startChild(argv, { env, cwd })
+  options.silence.watch(child)
   onStop(hub, (graceMs) => child.stop({ termAfterMs: 0, killAfterMs: graceMs * GRACE.kill }))
   const conversation = createConversation({
     hub,
@@ -71,6 +72,9 @@ export async function driveCommand(options: DriverOptions): Promise<Ending> {
   const given = resultEnding(conversation)
   if (given !== undefined) return given
   if (exit.kind === 'not_started') return failed(`the command could not be started: ${exit.why}`)
+  // What it says when it is ended for its silence is no success.
+  const silent = options.silence.ended()
+  if (silent !== undefined) return { kind: 'crash', why: silent }
   if (exit.kind === 'killed') return { kind: 'crash', why: `the command was ended by ${exit.signal}` }
   if (exit.code === TRY_AGAIN) return { kind: 'crash', why: 'the command asks to be started again (exit code 75)' }
   const value = { exitCode: exit.code, stdout: await fitting(tail, workspace) }

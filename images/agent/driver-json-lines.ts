@@ -23,6 +23,7 @@ export async function driveJsonLines(options: DriverOptions): Promise<Ending> {
   const { hub, argv, env, workspace, cwd, log, classes, turns, chat } = options
   const { task, deadlineMs } = hub.joined
   const child = startChild(argv, { env, cwd })
+  options.silence.watch(child)
   let turn: Turn | undefined
   const conversation = createConversation({
     hub,
@@ -92,5 +93,5 @@ export async function driveJsonLines(options: DriverOptions): Promise<Ending> {
   // It was told that nothing more comes.
   if (chat && hub.signal.aborted && exit.kind === 'exited' && exit.code === 0)
     return { kind: 'result', result: { outcome: 'succeeded' } }
-  return { kind: 'crash', why: `the program ended without a result (${exitText(exit)})` }
+  return { kind: 'crash', why: options.silence.ended() ?? `the program ended without a result (${exitText(exit)})` }
 }

@@ -15,7 +15,7 @@ import {
 import { createLineSplitter, type Line } from './lines.ts'
 import type { LogLevel, LogLines } from './log-lines.ts'
 import { readEvent } from './stream-events.ts'
-import { createStreamRun, type Note, type StreamValue } from './stream-run.ts'
+import { createStreamRun, type Note, type StreamValue, type Verdict } from './stream-run.ts'
 
 /** A CLI that has told its end and prints nothing for so long is asked to end. */
 const QUIET_END_MS = 3_000
@@ -28,6 +28,7 @@ export async function driveStreamJson(options: DriverOptions): Promise<Ending> {
   const { task } = hub.joined
   const { argv } = expandArgv(options.argv, { input, params: task.params, spec: task.spec })
   const child = startChild(argv, { env, cwd })
+  options.silence.watch(child)
   // Some of them wait for the end of their input before they begin.
   child.endInput()
   onStop(hub, (graceMs) => child.stop({ termAfterMs: 0, killAfterMs: graceMs * GRACE.kill }))
@@ -67,7 +68,9 @@ export async function driveStreamJson(options: DriverOptions): Promise<Ending> {
   run.close().forEach(show)
   held.release()
 
-  const verdict = run.judge(exit, parted)
+  const silent = options.silence.ended()
+  const verdict: Verdict =
+    silent === undefined || run.hasEnded() ? run.judge(exit, parted) : { kind: 'crash', why: silent }
   if (verdict.kind === 'crash' && !hub.signal.aborted) return verdict
   hub.stopReason(run.reason())
   const value = await fitting(run.value(exit), workspace)

@@ -9,6 +9,7 @@ import type { Classes } from './classes.ts'
 import type { Conversation, Result } from './conversation.ts'
 import { createLineSplitter, type Line } from './lines.ts'
 import type { LogLines } from './log-lines.ts'
+import type { Silence } from './silence.ts'
 
 /** How a program ended: with a result, or without one, which is a crash unless it was being stopped. */
 export type Ending = { kind: 'result'; result: Result } | { kind: 'crash'; why: string }
@@ -35,6 +36,8 @@ export interface DriverOptions {
   turns: Turns
   /** A session of `mode: chat`: it goes on after each turn until it is closed. Else prompts are notes to a program at work. */
   chat: boolean
+  /** Is told of the program's process: only so can the hub end one that says nothing. */
+  silence: Pick<Silence, 'watch' | 'ended'>
 }
 
 /** How the hub's grace is divided: half to end by itself, a quarter after SIGTERM, the rest for storing outputs. */

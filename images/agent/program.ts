@@ -9,6 +9,7 @@ import { type Ending, failed } from './ending.ts'
 import { unpackInputs } from './inputs.ts'
 import { createLogLines } from './log-lines.ts'
 import type { RepositoryWork } from './repository.ts'
+import type { Silence } from './silence.ts'
 
 const LAST_WORDS_MS = 1_000
 /** For keeping what a program that fell has left. */
@@ -24,6 +25,7 @@ interface ProgramPlace {
   repository: RepositoryWork | undefined
   /** Keeps what there is, although the program gave no result. */
   fallen: () => Promise<void>
+  silence: Silence
 }
 
 /**
@@ -33,7 +35,7 @@ interface ProgramPlace {
 export async function runProgram(
   hub: HubAgent,
   { inputs }: TaskFacts,
-  { workspace, home, told, classes, repository, fallen }: ProgramPlace,
+  { workspace, home, told, classes, repository, fallen, silence }: ProgramPlace,
 ): Promise<unknown> {
   const { driver, run, mode } = hub.joined.program
   const log = createLogLines({
@@ -52,7 +54,7 @@ export async function runProgram(
     const drive = await DRIVES[driver]()
     const env = { ...environmentOf(hub, home), ...told }
     const cwd = repository?.folder ?? workspace
-    const prompts = { turns: hub.turns, chat: mode === 'chat' }
+    const prompts = { turns: hub.turns, chat: mode === 'chat', silence }
     return await drive({ hub, argv: run, env, workspace, cwd, log, classes, input, inputFolder: folder, ...prompts })
   }
   // What prevents the program from starting would prevent it again: a failed task, not a crash.

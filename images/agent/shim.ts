@@ -16,9 +16,12 @@ import { withEgress } from './egress-environment.ts'
 import { imageEnvironment } from './image-environment.ts'
 import { createOutputs, KEEP_EVERY_MS, type Outputs } from './outputs.ts'
 import type { RepositoryWork } from './repository.ts'
+import { createSilence } from './silence.ts'
 
 const workspace = process.env.HUB_WORKSPACE ?? '/workspace'
 const home = process.env.HUB_AGENT_HOME ?? '/tmp/home'
+/** For keeping what a program that fell has left. */
+const KEEP_MS = 20_000
 const secrets = process.env.HUB_AGENT_SECRETS ?? '/tmp/secrets'
 
 async function prepare({ joined }: HubAgent): Promise<void> {
@@ -120,16 +123,27 @@ const keep = async () => {
   await outputs.keep()
 }
 setInterval(keep, KEEP_EVERY_MS).unref()
+/** What there is is kept before the shim ends as a crash: the hub decides whether its task begins again. */
+function leave(why: string): void {
+  console.error(why)
+  void Promise.race([keep(), new Promise((done) => setTimeout(done, KEEP_MS))]).then(() => process.exit(1))
+}
+const silence = createSilence(hub, { leave })
 if (failure !== undefined) console.error(failure)
 else if (hub.joined.program.driver === 'sdk') {
   Object.assign(process.env, tools.told)
+  // It falls as any program does, and what it left so far is kept.
+  process.once('uncaughtException', (thrown) => {
+    console.error(thrown)
+    leave(`the program fell: ${thrown instanceof Error ? thrown.message : String(thrown)}`)
+  })
   failure = await load(hub.joined.program)
 } else {
   const [{ runProgram }, { createClasses }] = await Promise.all([import('./program.ts'), import('./classes.ts')])
   const own = createClasses()
   classes = own
   hub.onTask((task) =>
-    runProgram(hub, task, { workspace, home, told: tools.told, classes: own, repository, fallen: keep }),
+    runProgram(hub, task, { workspace, home, told: tools.told, classes: own, repository, fallen: keep, silence }),
   )
 }
 await hub.run({ failure, beforeResult: () => storeWork(hub, { repository, outputs }) })

@@ -6,6 +6,7 @@ import type { Delivery, FolderRef } from '../../protocol/envelope.ts'
 import type { McpWay } from '../../protocol/mcp-ways.ts'
 import type { StopReason } from '../../protocol/stop-reasons.ts'
 import type { TaskSpec } from '../../protocol/task-spec.ts'
+import type { Wishes } from '../../protocol/wish-places.ts'
 
 export type Body = Record<string, unknown>
 
@@ -85,4 +86,21 @@ export interface ChildOutcome {
 /** A message as a handler sees it; `from` was set by the hub from the sender's session, never by the sender. */
 export interface Message extends Delivery {
   from: { agent: string; session: string }
+}
+
+export interface Delegation {
+  /** The agent to run; without it the hub chooses one that has all of `needs`. */
+  agent?: string
+  needs?: string[]
+  params?: Body
+  /** Must be readable by this task; `task.inputs` passes its own on. */
+  inputs?: FolderRef | null
+  /** Never more than this task holds. */
+  capabilities?: string[]
+  ttlMs?: number
+  priority?: number
+  /** The class of its data; the parent's without it, and never lower. */
+  sensitivity?: DataClass
+  /** Which model the child is to use, its system prompt, its most turns, its budget in millionths of a US dollar. */
+  spec?: Wishes
 }

@@ -261,7 +261,7 @@ export function createFakeHub(options: FakeHubOptions = {}): FakeHub {
       check({ kind: 'log', to: 'hub', type: 'hub', body: { level, text } })
       logs.push({ level, text })
     },
-    ...{ partial: run.partial, stopReason: run.stopReason },
+    ...{ partial: run.partial, stopReason: run.stopReason, onSilent: () => {} },
     run: perform,
     async perform() {
       await perform()

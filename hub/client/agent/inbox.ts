@@ -10,6 +10,7 @@ import { HubError } from '../../base/errors.ts'
 import type { ANSWERED_TYPE, AnsweredBody } from '../../protocol/approval.ts'
 import type { BUDGET_LOW_TYPE, BudgetLowBody } from '../../protocol/budget.ts'
 import type { Delivery } from '../../protocol/envelope.ts'
+import { SILENCE_TYPE, type SilenceBody } from '../../protocol/silence.ts'
 import type { Body, Message } from './contract.ts'
 import type { PendingReplies } from './pending.ts'
 import type { Transport } from './transport.ts'
@@ -27,6 +28,8 @@ export interface InboxOptions {
   onAnswered: (body: AnsweredBody) => void
   /** Money of this session, or of the tasks it belongs to, runs low. */
   onBudgetLow: (body: BudgetLowBody) => void
+  /** The program says nothing. */
+  onSilent: (body: SilenceBody) => void
   /** A prompt, or one that was taken back; false if it is neither. */
   onTurn: (type: string | undefined, body: Body) => boolean
   /** A `cancel` or `finish` delivery. */
@@ -89,6 +92,7 @@ export function createInbox(options: InboxOptions): Inbox {
     } else if (delivery.kind !== 'message') options.onStop(delivery.kind, delivery.body)
     else if (delivery.from !== undefined) void handle(delivery as Message)
     else if (delivery.type === ANSWERED) options.onAnswered(delivery.body as unknown as AnsweredBody)
+    else if (delivery.type === SILENCE_TYPE) options.onSilent(delivery.body as unknown as SilenceBody)
     else if (delivery.type === BUDGET_LOW) options.onBudgetLow(delivery.body as unknown as BudgetLowBody)
     else options.onTurn(delivery.type, delivery.body)
   }

@@ -34,11 +34,15 @@ export interface EgressSocket {
   closeAll(): void
   /** Ends what is under way of all sessions; new requests are still served. */
   cutAll(): void
+  /** Whether a request or a line of this session is open now. */
+  isBusy(session: string): boolean
 }
 
 interface Open {
   server: Server
   turns: Turns
+  /** Requests and lines that are open now. */
+  busy: number
   ending: AbortController
   lines: Set<Duplex>
   /** When the next request of an even stream would begin. */
@@ -80,6 +84,7 @@ export function createEgressSocket(parts: {
   ): Promise<void> {
     const { socket } = request
     meters.open += 1
+    open.busy += 1
     try {
       requireForm(request)
       await pace(open)
@@ -96,6 +101,7 @@ export function createEgressSocket(parts: {
       }
     } finally {
       meters.open -= 1
+      open.busy -= 1
       if (!request.complete) endRest(request, socket)
     }
   }
@@ -129,6 +135,7 @@ export function createEgressSocket(parts: {
     const open: Open = {
       server,
       turns,
+      busy: 0,
       ending: new AbortController(),
       lines: new Set(),
       nextMs: Number.NEGATIVE_INFINITY,
@@ -151,11 +158,13 @@ export function createEgressSocket(parts: {
       open.lines.add(socket)
       socket.once('close', () => open.lines.delete(socket))
       meters.open += 1
+      open.busy += 1
       pace(open)
         .then(() => connect({ session, request, ended: open.ending.signal }, socket, head))
         .catch(() => socket.destroy())
         .finally(() => {
           meters.open -= 1
+          open.busy -= 1
         })
     })
     server.on('upgrade', (_request, socket) => {
@@ -195,6 +204,7 @@ export function createEgressSocket(parts: {
       open.server.closeAllConnections()
       forget(session)
     },
+    isBusy: (session) => (sockets.get(session)?.busy ?? 0) > 0,
     closeAll() {
       for (const session of [...sockets.keys()]) this.close(session)
     },

@@ -132,6 +132,8 @@ export interface Losses {
   unhealthy(session: string, detail: string): void
   /** Somebody outside who watches programs says that it misbehaves. It is recycled like one that shows no life (S1-77). */
   reported(session: string, detail: string): void
+  /** Its shim was told to end its program for this reason; what then ends is no crash of the program. */
+  ending(session: string, detail: string): void
   /** Its container is gone without an exit of its own. */
   interrupted(session: string, detail: string): void
   /** Its program gives back a task because it was told to stop. Called within the transaction of that result. */
@@ -153,6 +155,14 @@ export function createLosses(parts: {
   runtimeGate: Pick<RuntimeGate, 'doubt'>
 }): Losses {
   const { clock, log, gate, modes, events, alerts, tasks, registry, cards, flags } = parts
+
+  /** Sessions whose shim was told to end their program, and why. */
+  const told = new Map<string, string>()
+  tasks.listen({
+    sessionChanged({ id, state }) {
+      if (state === 'recycled') told.delete(id)
+    },
+  })
 
   const observe = (session: string, effect: (grant: Grant) => { auditEffect: string }): void =>
     void gate.admit({ principal: LAUNCHER, operation: 'session.observe', resource: `session:${session}` }, effect)
@@ -226,7 +236,12 @@ export function createLosses(parts: {
       const detail = `${error.code}: ${error.message}`
       lose(session.id, { reason: 'failed', exitCode: null, oomKilled: false, detail, code: error.code }, next)
     },
-    ended: (id, exit) => fell(id, 'crashed', exit, exit.oomKilled ? 'out of memory' : `exit code ${exit.exitCode}`),
+    ended(id, exit) {
+      const why = told.get(id)
+      const how = exit.oomKilled ? 'out of memory' : `exit code ${exit.exitCode}`
+      fell(id, why === undefined || exit.oomKilled ? 'crashed' : 'unhealthy', exit, why ?? how)
+    },
+    ending: (id, detail) => void told.set(id, detail),
     unhealthy(id, detail) {
       log.warn({ session: id, detail }, 'a session shows no life and is recycled')
       fell(id, 'unhealthy', { exitCode: null, oomKilled: false }, detail)

@@ -11,9 +11,12 @@
 import type { Clock } from '../../base/clock.ts'
 import { toHubError } from '../../base/errors.ts'
 import type { Log } from '../../base/telemetry.ts'
+import { type AgentCard, silentAfterOf } from '../../protocol/agent.ts'
+import type { SilenceBody } from '../../protocol/silence.ts'
 import type { SessionCards } from '../session-cards.ts'
 import type { Losses } from './losses.ts'
 import type { SessionRow } from './rows.ts'
+import { decideSilence, ENDING_MS } from './silence.ts'
 import type { Tasks } from './tasks.ts'
 
 /** How often a session owes a sign, how late it may be, and how many it may miss in a row. */
@@ -42,7 +45,11 @@ export interface VitalFacts {
   onStall: 'alert' | 'recycle'
 }
 
-export type VitalVerdict = { kind: 'well' } | { kind: 'stalled'; why: string } | { kind: 'unhealthy'; why: string }
+/** `isAlive`: its shim gives signs of life, and can keep what its program left. */
+export type VitalVerdict =
+  | { kind: 'well' }
+  | { kind: 'stalled'; why: string }
+  | { kind: 'unhealthy'; why: string; isAlive?: true }
 
 /** A program that never asks for mail owes only its renewal, due at half of a token's 5 min. */
 const SILENT_MS_MAX = 330_000
@@ -96,7 +103,7 @@ export function decideVitals(facts: VitalFacts): VitalVerdict {
   }
   if (mayWait || idleMs < stallAfterMs) return { kind: 'well' }
   const why = `no message, progress or output for ${seconds(idleMs)} (stallAfter of its card)`
-  return { kind: onStall === 'recycle' ? 'unhealthy' : 'stalled', why }
+  return onStall === 'recycle' ? { kind: 'unhealthy', why, isAlive: true } : { kind: 'stalled', why }
 }
 
 export interface Vitals {
@@ -109,6 +116,8 @@ export interface Vitals {
   forget(session: string): void
   /** Since when it does nothing; null if it works or may wait. */
   stalledSinceMs(session: string): number | null
+  /** Who knows whether a request of a session is open at the gateway; it is handed in once the edge is built. */
+  callsOf(isCalling: (session: string) => boolean): void
   /** What this session owes. */
   spansOf(session: string): HealthSpans
   /** Time to the next round. */
@@ -122,6 +131,8 @@ export interface StallListener {
   /** It owes its first sign. Called once for each silence, while there is time. */
   silent(session: SessionRow, text: string): void
   stalled(session: SessionRow, text: string): void
+  /** Its program says nothing: its shim is asked, or told to end it. */
+  quiet(session: SessionRow, body: SilenceBody): void
   goesOn(session: string): void
 }
 
@@ -133,6 +144,9 @@ interface Signs {
   isListening: boolean
   /** What it owes, as configured when it began: a change counts for later sessions. */
   readonly spans: HealthSpans
+  /** When its shim was asked about its program, and when it was told to end it. */
+  askedAt: number | undefined
+  endAt: number | undefined
   /** It was told of this silence. */
   isWarned: boolean
   stalledSinceMs: number | null
@@ -149,6 +163,7 @@ export function createVitals(
 ): Vitals {
   const { clock, log, tasks, cards, losses, listener } = parts
   const signs = new Map<string, Signs>()
+  let isCalling: (session: string) => boolean = () => false
   let listenedMs = 0
   let lastRoundAt = clock.monotonicMs()
   /** The shortest spans of any session, and of those to come. */
@@ -166,6 +181,7 @@ export function createVitals(
     const at = now()
     const made = {
       ...{ beganAt: at, heardAt: at, actedAt: at, isListening: false, isWarned: false, stalledSinceMs: null },
+      ...{ askedAt: undefined, endAt: undefined },
       spans: { ...options.health },
     }
     signs.set(session, made)
@@ -177,6 +193,33 @@ export function createVitals(
     if (sign.stalledSinceMs === null) return
     sign.stalledSinceMs = null
     listener.goesOn(session)
+  }
+
+  /** Its shim ends the program and keeps what it left; where that does not come about, the session is ended from here. */
+  function end(session: SessionRow, sign: Signs, why: string, force?: true): void {
+    if (sign.endAt === undefined) {
+      sign.endAt = now()
+      losses.ending(session.id, why)
+      listener.quiet(session, { step: 'end', why, ...(force === undefined ? {} : { force }) })
+    } else if (now() - sign.endAt >= ENDING_MS) losses.unhealthy(session.id, why)
+  }
+
+  function judgeSilence(
+    session: SessionRow,
+    sign: Signs,
+    { idleMs, mayWait, card }: { idleMs: number; mayWait: boolean; card: AgentCard },
+  ): void {
+    const since = (at: number | undefined) => (at === undefined ? undefined : now() - at)
+    const step = decideSilence({
+      ...{ idleMs, mayWait, silentAfterMs: silentAfterOf(card) },
+      isCalling: isCalling(session.id),
+      ...{ sinceAskedMs: since(sign.askedAt), sinceEndMs: since(sign.endAt) },
+    })
+    const why = `its program said nothing for ${seconds(idleMs)} (silentAfter of its card)`
+    if (step === 'end' || step === 'over') end(session, sign, why)
+    if (step !== 'ask') return
+    sign.askedAt = now()
+    listener.quiet(session, { step, why })
   }
 
   function judge(session: SessionRow): void {
@@ -196,6 +239,7 @@ export function createVitals(
       card.mode !== 'task' || session.state === 'input_required' || tasks.hasUnfinishedChildren(session.task)
     // A wait that was allowed does not count against it afterwards.
     if (mayWait) sign.actedAt = at
+    const idleMs = at - sign.actedAt
     const owed = {
       hasJoined: session.state !== 'starting',
       isListening: sign.isListening,
@@ -205,7 +249,7 @@ export function createVitals(
     const judged = decideVitals({
       ...owed,
       sinceStartMs: at - sign.beganAt,
-      idleMs: at - sign.actedAt,
+      idleMs,
       mayWait,
       joinWindowMs: options.joinWindowMs,
       stallAfterMs: card.stallAfter,
@@ -217,9 +261,12 @@ export function createVitals(
       sign.isWarned = true
       listener.silent(session, warning)
     }
+    if (judged.kind !== 'unhealthy' && owed.hasJoined) judgeSilence(session, sign, { idleMs, mayWait, card })
     if (judged.kind === 'well') goOn(session.id, sign)
-    else if (judged.kind === 'unhealthy') losses.unhealthy(session.id, judged.why)
-    else if (sign.stalledSinceMs === null) {
+    else if (judged.kind === 'unhealthy') {
+      if (judged.isAlive === true && sign.isListening) end(session, sign, judged.why, true)
+      else losses.unhealthy(session.id, judged.why)
+    } else if (sign.stalledSinceMs === null) {
       sign.stalledSinceMs = clock.wallMs()
       listener.stalled(session, judged.why)
     }
@@ -240,7 +287,11 @@ export function createVitals(
     acted(session) {
       const sign = signsOf(session)
       sign.actedAt = now()
+      sign.askedAt = undefined
       goOn(session, sign)
+    },
+    callsOf(given) {
+      isCalling = given
     },
     forget(session) {
       const sign = signs.get(session)

@@ -1,0 +1,80 @@
+/** A program that says nothing, as its shim sees it: real processes (docs/agents.md). */
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { SILENCE_TYPE } from '../../hub/protocol/silence.ts'
+import { worksBelow } from '../../images/agent/silence.ts'
+import { createShimBench } from '../support/shim-process.ts'
+
+let bench: ReturnType<typeof createShimBench>
+beforeEach(() => {
+  bench = createShimBench()
+})
+afterEach(() => bench.close())
+
+const tell = (ran: Awaited<ReturnType<typeof bench.start>>, step: 'ask' | 'end', more = {}) =>
+  ran.session.deliver({ kind: 'message', type: SILENCE_TYPE, body: { step, why: 'it said nothing', ...more } })
+const ready = async (ran: Awaited<ReturnType<typeof bench.start>>) =>
+  expect.poll(() => ran.logs(), { interval: 20, timeout: 20_000 }).toContain('ready')
+const TEXT = 'open("out/half.txt", "w").write("half"); print("ready", file=sys.stderr, flush=True)\n'
+const start = (driver: 'command' | 'stream-json' | 'json-lines', text: string) =>
+  bench.start({ program: { driver, run: bench.python(TEXT + text) } })
+
+test.each(['command', 'stream-json', 'json-lines'] as const)(
+  '%s: silence is asked, and then ended by SIGTERM; what it left is kept, unfinished, and what it says at the end is no success',
+  async (driver) => {
+    const ran = await start(driver, 'signal.signal(15, lambda *_: sys.exit(0))\nwhile True: time.sleep(1)')
+    await ready(ran)
+    tell(ran, 'ask')
+    tell(ran, 'end')
+    expect(await ran.exit).toBe(1)
+    expect(ran.envelopes('result')).toEqual([])
+    expect(ran.artifact('half.txt')).toBe('half')
+    expect(ran.logs().at(-1)).toBe('it said nothing')
+  },
+)
+
+test('while a process that it started lives it is asked and never ended, and the log says what works', async () => {
+  const ran = await start('command', 'p = subprocess.Popen(["sleep", "600"])\np.wait()\nsys.exit(3)')
+  await ready(ran)
+  tell(ran, 'ask')
+  tell(ran, 'end')
+  const works = expect.stringMatching(/^its program says nothing, and waits for sleep \(\d+\)$/)
+  await expect.poll(() => ran.logs(), { interval: 20, timeout: 20_000 }).toEqual(['ready', works, works])
+  // Once the card says that a stalled session is ended, it is.
+  tell(ran, 'end', { force: true })
+  expect(await ran.exit).toBe(1)
+  expect(ran.artifact('half.txt')).toBe('half')
+})
+
+test('an sdk program that falls, or is ended, keeps what it left as others do', async () => {
+  const file = join(bench.dir, 'main.mjs')
+  writeFileSync(
+    file,
+    `import { writeFileSync } from 'node:fs'
+     import { connect } from '${new URL('../../hub/client/agent.ts', import.meta.url).pathname}'
+     const hub = await connect()
+     hub.onTask(async ({ params }) => {
+       writeFileSync(process.env.HUB_WORKSPACE + '/out/half.txt', 'half')
+       await hub.log('ready')
+       if (params.falls) setTimeout(() => { throw new Error('out of luck') }, 1)
+       await new Promise((resolve) => setTimeout(resolve, 600_000))
+     })`,
+  )
+  for (const falls of [true, false]) {
+    const ran = await bench.start({ program: { driver: 'sdk', run: ['node', file] }, task: { params: { falls } } })
+    await ready(ran)
+    if (!falls) tell(ran, 'end')
+    expect(await ran.exit).toBe(1)
+    expect(ran.artifact('half.txt')).toBe('half')
+    expect(ran.envelopes('result')).toEqual([])
+  }
+})
+
+test('what works is all below the shim but the program itself, however deep, and nothing else', () => {
+  const one = (pid: number, parent: number) => ({ pid, parent, name: `p${pid}` })
+  const all = [one(1, 0), one(10, 1), one(11, 10), one(12, 11), one(13, 12), one(20, 1)]
+  expect(worksBelow(all, 10, 11).map(({ pid }) => pid)).toEqual([12, 13])
+  expect(worksBelow(all, 1, 10).map(({ pid }) => pid)).toEqual([20, 11, 12, 13])
+  expect(worksBelow(all, 13, undefined)).toEqual([])
+})
