@@ -44,6 +44,25 @@ test('S4-6: it reaches the join, with the card for the rest; a retry and a child
   expect(again.body.task).toMatchObject({ spec: { system: 'Be brief.', budget: 20_000 } })
 })
 
+test('S4-20: why its model stopped is kept with the result, and told to the agent that delegated', async () => {
+  await using h = await createHarness({
+    agents: {
+      lead: { script: puppet, card: { may: { delegate: ['coder'] } } },
+      coder: { script: puppet },
+    },
+  })
+  const [lead] = await h.bring('lead')
+  const delegate = await lead.delegate({ agent: 'coder' })
+  await h.working(2)
+  await h.pumped(
+    h.started[1]?.resultBody({ outcome: 'succeeded', value: 1, stopReason: 'max_tokens' }) as Promise<void>,
+  )
+  const outcome = await h.pumped(lead.outcome(delegate))
+  expect(outcome).toMatchObject({ outcome: 'succeeded', stopReason: 'max_tokens' })
+  const shown = await h.operator('GET', `/v1/tasks/${String(outcome.task)}`)
+  expect(shown.body.task).toMatchObject({ outcome: { outcome: 'succeeded', value: 1, stopReason: 'max_tokens' } })
+})
+
 test('S4-6: what has no place in the card is refused by name, for a named agent and for any that can', async () => {
   await using h = await createHarness({
     agents: {

@@ -164,7 +164,7 @@ export function createRouter(parts: {
   function aboutOwnTask(grant: Grant, sender: SessionRow, envelope: Envelope): void {
     const subject = `task:${sender.task}`
     if (envelope.kind === 'result') {
-      const { outcome, value, error, stopped, code } = parseShape(resultBodyShape, envelope.body, 'body')
+      const { outcome, value, error, stopped, code, stopReason } = parseShape(resultBodyShape, envelope.body, 'body')
       if (stopped === true && outcome === 'failed')
         parts.losses.stopped(grant, sender, error ?? 'stopped before it was done')
       else {
@@ -174,6 +174,7 @@ export function createRouter(parts: {
           ...(value === undefined ? {} : { value }),
           ...(error === undefined ? {} : { error }),
           ...(code === undefined ? {} : { code }),
+          ...(stopReason === undefined ? {} : { stopReason }),
         })
       }
     } else if (envelope.kind === 'progress') {

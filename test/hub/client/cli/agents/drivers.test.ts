@@ -9,7 +9,7 @@ const at = commandHome()
 it('lists each driver with what it can do, without a hub (S4-34)', async () => {
   const { code, stdout, stderr } = await at.run(['agent', 'drivers'])
   expect(code).toBe(0)
-  expect(stdout).toMatch(/^stream-json +reportsUsage +as a coding CLI/m)
+  expect(stdout).toMatch(/^stream-json +ownProcess, reportsUsage +as a coding CLI/m)
   expect(stdout).toMatch(/^command +- +as an ordinary program/m)
   for (const [name, words] of Object.entries(FEATURES)) expect(stderr).toContain(`${name}: ${words}`)
 })
@@ -22,10 +22,18 @@ it('--json says yes or no of every feature of every driver', async () => {
     Object.keys(features).flatMap((feature) => (features[feature] ? [`${name} ${feature}`] : [])),
   )
   expect(yes).toEqual([
-    ...['sdk takesMessages', 'sdk takesPrompts', 'sdk cancelsTurns', 'sdk asksPermission'],
-    ...['json-lines takesMessages', 'json-lines takesPrompts', 'json-lines cancelsTurns', 'json-lines asksPermission'],
-    'stream-json reportsUsage',
-    ...['stub takesPrompts', 'stub cancelsTurns', 'stub asksPermission'],
+    ...['sdk takesMessages', 'sdk takesWishes', 'sdk takesPrompts', 'sdk cancelsTurns', 'sdk asksPermission'],
+    ...[
+      'json-lines ownProcess',
+      'json-lines takesMessages',
+      'json-lines takesWishes',
+      'json-lines takesPrompts',
+      'json-lines cancelsTurns',
+      'json-lines asksPermission',
+    ],
+    'command ownProcess',
+    ...['stream-json ownProcess', 'stream-json reportsUsage'],
+    ...['stub takesWishes', 'stub takesPrompts', 'stub cancelsTurns', 'stub asksPermission'],
   ])
 })
 
