@@ -10,7 +10,7 @@ it('lists each driver with what it can do, without a hub (S4-34)', async () => {
   const { code, stdout, stderr } = await at.run(['agent', 'drivers'])
   expect(code).toBe(0)
   expect(stdout).toMatch(/^stream-json +ownProcess, reportsUsage +as a coding CLI/m)
-  expect(stdout).toMatch(/^command +- +as an ordinary program/m)
+  expect(stdout).toMatch(/^command +ownProcess +as an ordinary program/m)
   for (const [name, words] of Object.entries(FEATURES)) expect(stderr).toContain(`${name}: ${words}`)
 })
 
