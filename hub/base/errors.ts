@@ -4,16 +4,9 @@
  * The page docs/reference/errors.md is made from this table.
  */
 
-export type ErrorKind = 'refused' | 'unavailable' | 'fault'
+import { type ErrorRow, RUN_FAULTS, row } from './run-faults.ts'
 
-interface ErrorRow {
-  kind: ErrorKind
-  status: number
-  means: string
-  next: string
-}
-
-const row = (kind: ErrorKind, status: number, means: string, next: string): ErrorRow => ({ kind, status, means, next })
+export type { ErrorKind } from './run-faults.ts'
 
 export const ERRORS = {
   unauthenticated: row(
@@ -159,12 +152,7 @@ export const ERRORS = {
     'The task was cut short, and the card of its agent does not say that it may run twice.',
     'It may have done part of its work: check that, then `hub task retry ID`. If running twice does no harm, say `repeatable: true` in the card.',
   ),
-  nothing_done: row(
-    'refused',
-    409,
-    'The agent says that it succeeded, but what was asked for is not there.',
-    'Read `hub task logs ID`. If the task only reads, submit it again with --no-change.',
-  ),
+  ...RUN_FAULTS,
   inbox_closed: row('refused', 409, 'The recipient takes no more mail.', 'The recipient has ended; choose another.'),
   mailbox_full: row(
     'unavailable',

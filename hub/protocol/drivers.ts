@@ -34,6 +34,10 @@ export const DRIVERS = {
   },
   command: { how: 'as an ordinary program', features: ['ownProcess'] },
   'stream-json': { how: 'as a coding CLI that prints one JSON event a line', features: ['ownProcess', 'reportsUsage'] },
+  acp: {
+    how: 'as a coding agent of the Agent Client Protocol',
+    features: ['waitsForReady', 'ownProcess', 'takesPrompts', 'cancelsTurns', 'asksPermission', 'reportsUsage'],
+  },
   stub: {
     how: 'not at all, and replays a script instead',
     features: ['takesWishes', 'takesPrompts', 'cancelsTurns', 'asksPermission'],

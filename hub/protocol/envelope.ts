@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { TIERS } from './approval.ts'
 import { type DataClass, dataClassShape } from './data-class.ts'
 import { nameShape, sessionIdShape, sha256Shape, traceparentShape, typeShape, uuidShape } from './ids.ts'
+import { RESULT_FAULTS } from './result-faults.ts'
 import { STOP_REASONS } from './stop-reasons.ts'
 import { wishesShape } from './task-spec.ts'
 
@@ -84,10 +85,6 @@ export const delegateBodyShape = z.strictObject({
   spec: wishesShape.optional(),
 })
 export type DelegateBody = z.output<typeof delegateBodyShape>
-
-/** What the shim says of a run that looks well and is not (S4-36): `nothing_done` is a success that left nothing. */
-const RESULT_FAULTS = ['nothing_done'] as const
-export type ResultFault = (typeof RESULT_FAULTS)[number]
 
 export const resultBodyShape = z.strictObject({
   outcome: z.enum(['succeeded', 'failed']),

@@ -1,7 +1,7 @@
 /** Task, attempt and session: their states, tables and shapes. Moved only by work/dispatch/tasks.ts. */
 import { createMachine } from '../base/machine.ts'
-import type { ResultFault } from './envelope.ts'
 import type { Relaxation } from './relax.ts'
+import type { ResultFault } from './result-faults.ts'
 import type { StopReason } from './stop-reasons.ts'
 
 export type TaskState = 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled' | 'timed_out'

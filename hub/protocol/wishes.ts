@@ -3,7 +3,8 @@
  * shim puts it in its place: wish-places.ts.
  *
  * W1. A program of the SDK or of JSON lines is told all of them. Any other program is told those that its card gives a place: `{model}`,
- *     `{system}`, `{maxTurns}`, `{budget}` (millionths of a US dollar) or `{budgetUsd}` (US dollars) in `run` or `env`.
+ *     `{system}`, `{maxTurns}`, `{budget}` (millionths of a US dollar) or `{budgetUsd}` (US dollars) in `run` or `env`. One of the Agent
+ *     Client Protocol is told model and system prompt by that protocol where its card has no place.
  * W2. What is asked for and has no place is refused by name, and so is a place in `run` for which there is no value. A variable of `env` whose
  *     value is not known is left out.
  * W3. `budget` is a hint of what is left for the task. What the hub itself allows is in hub.yaml and the rules, and binds alone.
@@ -34,9 +35,15 @@ export interface WishCard {
 const names = (words: readonly string[], wish: WishName) =>
   words.some((word) => WISHES[wish].places.some((place) => word.includes(place)))
 
+/** What the protocol of a driver itself has a place for. */
+const BY_PROTOCOL: Partial<Record<DriverName, readonly WishName[]>> = { acp: ['model', 'system'] }
+
 /** Whether the program of this card is told this. */
 const isTold = ({ driver, run, env }: WishCard, wish: WishName): boolean =>
-  canDo(driver, 'takesWishes') || names(run, wish) || names(Object.values(env), wish)
+  canDo(driver, 'takesWishes') ||
+  BY_PROTOCOL[driver]?.includes(wish) === true ||
+  names(run, wish) ||
+  names(Object.values(env), wish)
 
 /** What a task of this agent has: what was asked for, and the card's own for the rest. */
 const wishesOf = ({ defaults }: Pick<WishCard, 'defaults'>, asked: Wishes): Wishes => ({ ...defaults, ...asked })

@@ -1,5 +1,6 @@
 /** What runs a program that knows nothing of the SDK: a loader for each driver. A driver is loaded only where a card names it. */
 import type { DriverName } from '../../hub/protocol/drivers.ts'
+import { loadAddition } from './additions.ts'
 import type { DriverOptions, Ending } from './ending.ts'
 
 type Drive = (options: DriverOptions) => Promise<Ending>
@@ -9,5 +10,6 @@ export const DRIVES: Readonly<Record<Exclude<DriverName, 'sdk'>, () => Promise<D
   'json-lines': async () => (await import('./driver-json-lines.ts')).driveJsonLines,
   command: async () => (await import('./driver-command.ts')).driveCommand,
   stub: async () => (await import('./driver-stub.ts')).driveStub,
+  acp: async () => (await loadAddition('acp', () => import('./acp/driver.ts'))).driveAcp,
   'stream-json': async () => (await import('./driver-stream-json.ts')).driveStreamJson,
 }

@@ -2,7 +2,7 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { HubAgent, Turns } from '../../hub/client/agent.ts'
-import type { ResultFault } from '../../hub/protocol/envelope.ts'
+import type { ResultFault } from '../../hub/protocol/result-faults.ts'
 import { STOP_GRACE_MS } from '../../hub/protocol/stop-grace.ts'
 import type { Child } from './child.ts'
 import type { Classes } from './classes.ts'

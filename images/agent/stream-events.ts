@@ -27,17 +27,17 @@ export type Seen =
   | { kind: 'trouble'; text: string }
   | { kind: 'ended'; ok: boolean; reason: StopReason; text?: string; error?: string; usage?: Usage }
 
-type Fields = Record<string, unknown>
+export type Fields = Record<string, unknown>
 
 const WORDS_MAX = 300
 const isFields = (value: unknown): value is Fields =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
-const fieldsOf = (value: unknown): Fields => (isFields(value) ? value : {})
-const listOf = (value: unknown): Fields[] => (Array.isArray(value) ? value.filter(isFields) : [])
-const textOf = (value: unknown): string => (typeof value === 'string' ? value.toWellFormed() : '')
-const countOf = (value: unknown): number =>
+export const fieldsOf = (value: unknown): Fields => (isFields(value) ? value : {})
+export const listOf = (value: unknown): Fields[] => (Array.isArray(value) ? value.filter(isFields) : [])
+export const textOf = (value: unknown): string => (typeof value === 'string' ? value.toWellFormed() : '')
+export const countOf = (value: unknown): number =>
   typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : 0
-const short = (text: string): string =>
+export const short = (text: string): string =>
   text.length > WORDS_MAX ? `${text.slice(0, WORDS_MAX).toWellFormed()}...` : text.toWellFormed()
 const inWords = (name: unknown, input: unknown): string =>
   short(input === undefined ? textOf(name) : `${textOf(name)} ${JSON.stringify(input)}`)

@@ -4,7 +4,7 @@
  * 1. The last end that it tells counts. `ok` is not enough: a CLI whose own sandbox cannot work in ours fails each command and exits 0.
  * 2. A call whose end was not seen, or was too long to be read, may have done something.
  */
-import type { ResultFault } from '../../hub/protocol/envelope.ts'
+import type { ResultFault } from '../../hub/protocol/result-faults.ts'
 import type { StopReason } from '../../hub/protocol/stop-reasons.ts'
 import type { Exit } from './child.ts'
 import type { Seen, Usage } from './stream-events.ts'

@@ -23,6 +23,7 @@ interface Addition {
 }
 
 export const ADDITIONS = {
+  acp: { packages: ['@agentclientprotocol/sdk'], isAsked: ({ driver }) => driver === 'acp' },
   mcp: {
     packages: ['@modelcontextprotocol/server', 'zod'],
     isAsked: ({ mcp }) => Array.isArray(mcp) && mcp.length > 0,

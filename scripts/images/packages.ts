@@ -158,27 +158,31 @@ function withNpm(
     join(folder, 'package.json'),
     JSON.stringify({ name: 'image', version: '0.0.0', private: true, dependencies }),
   )
-  const install = (...words: string[]) => {
+  const install = (word: 'ci' | 'install') => {
     // Below `npm run --silent` npm would not say what is wrong.
     const loud = ['--loglevel=error', '--color=false']
     const still = ['--ignore-scripts', '--no-audit', '--no-fund', '--no-update-notifier', '--omit=dev', ...loud]
-    run(process.execPath, [join(npm, 'bin/npm-cli.js'), ...words, ...still], folder, npmWhy)
+    run(process.execPath, [join(npm, 'bin/npm-cli.js'), word, ...still], folder, npmWhy)
   }
   const known = before !== undefined && isSame(before.wanted, wanted) ? before : undefined
-  const lockFile = join(folder, 'package-lock.json')
-  // Only resolved: where another agent's layer holds just this, nothing is unpacked.
-  const resolved = (): NpmLock => {
-    install('install', '--package-lock-only')
-    return { wanted, lock: JSON.parse(readFileSync(lockFile, 'utf8')) as NpmLock['lock'] }
+  const locked = (): NpmLock => {
+    if (known === undefined) install('install')
+    else {
+      writeFileSync(join(folder, 'package-lock.json'), JSON.stringify(known.lock))
+      install('ci')
+    }
+    return (
+      known ?? { wanted, lock: JSON.parse(readFileSync(join(folder, 'package-lock.json'), 'utf8')) as NpmLock['lock'] }
+    )
   }
-  const lock = known ?? resolved()
+  // Resolved before there is a key; a lock that is known needs no npm where the layer is there.
+  const lock = known ?? locked()
   const layer = cachedLayer(
     cacheDir,
     `npm-${keyOf([archOf(), hasEnv, lock])}`,
     `hub: packages of npm: ${wanted.join(', ')}`,
     (title) => {
-      writeFileSync(lockFile, JSON.stringify(lock.lock))
-      install('ci')
+      if (known !== undefined) locked()
       return layerOf(title, [...npmTree(join(folder, 'node_modules')), ...npmPrograms(lock, wanted, hasEnv)])
     },
   )

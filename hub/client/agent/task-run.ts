@@ -9,7 +9,8 @@
  * 4. While a question waits for a person the clock stands still, for `waitMs` in all, as it does at the hub (fault C1).
  */
 import { HubError } from '../../base/errors.ts'
-import type { ResultBody, ResultFault } from '../../protocol/envelope.ts'
+import type { ResultBody } from '../../protocol/envelope.ts'
+import type { ResultFault } from '../../protocol/result-faults.ts'
 import { STOP_GRACE_MS } from '../../protocol/stop-grace.ts'
 import type { StopReason } from '../../protocol/stop-reasons.ts'
 import type { TaskFacts } from './contract.ts'

@@ -28,30 +28,15 @@ interface Opened {
   returned: Returned
 }
 
-/** The named task, else the one that was submitted last with a commit of this repository, which is then told. @throws Problem usage if there is none */
-async function chosenTask({ hub, terminal }: Context, named: string, repository: Repository): Promise<string> {
-  if (named !== '') return named
-  const { tasks } = await hub.call('task.list', { limit: 100 })
-  const ours = tasks.filter(({ depth, spec }) => depth === 0 && spec?.repository !== undefined)
-  for (const { id, agent, createdAtMs, spec } of ours.sort((one, other) => other.createdAtMs - one.createdAtMs)) {
-    const isHere = await commitOf(repository, spec?.repository?.base ?? '', '--repo').catch(() => undefined)
-    if (isHere === undefined) continue
-    terminal.note(`task ${shortId(id)} of ${agent ?? 'an agent'}, submitted ${whenText(createdAtMs, Date.now())}`)
-    return id
-  }
-  throw usage(`no task works on ${repository.dir}`, 'submit one with --repo DIR, or name its task')
-}
-
 /** The task's newest branch, judged in a mirror. @throws Problem if it has none, or if it is refused */
 async function withBranch(
   context: Context,
-  named: string,
+  task: string,
   options: Options,
   use: (opened: Opened) => Promise<number>,
 ): Promise<number> {
   const { hub, home } = context
-  const repository = await findRepository(typed<string>(options.repo) ?? '.', '--repo')
-  const { task: view, attempts } = await hub.call('task.show', { id: await chosenTask(context, named, repository) })
+  const { task: view, attempts } = await hub.call('task.show', { id: task })
   const wanted = view.spec?.repository
   if (wanted === undefined) throw usage(`task ${shortId(view.id)} works on no repository`, 'submit one with --repo DIR')
   const bundles = view.artifacts.flatMap((each) => {
@@ -64,6 +49,7 @@ async function withBranch(
     const next = isOver ? `\`hub task show ${shortId(view.id)}\` says why` : `\`hub wait ${shortId(view.id)}\``
     throw new Problem('no_branch', 'refused', `task ${shortId(view.id)} is ${view.state} and has left no branch`, next)
   }
+  const repository = await findRepository(typed<string>(options.repo) ?? '.', '--repo')
   await requireBase(repository, wanted.base)
   const spool = createSpool(home)
   const folder = spool.open()
@@ -180,25 +166,15 @@ function sayWithout({ terminal }: Context, keys: readonly string[]): void {
   if (keys.length > 0) terminal.note(clean(`not run, because the repository itself names them: ${keys.join(', ')}`))
 }
 
-/**
- * Words that git itself reads otherwise than as the name of a branch: `@{-1}` is the one before, `@` and `HEAD` are where you are, 40 digits are a
- * commit. @throws Problem usage
- */
-async function requireBranchName(tree: Awaited<ReturnType<typeof openWorkTree>>, name: string): Promise<void> {
-  const isOdd =
-    name.startsWith('-') || name.startsWith('refs/') || /^(?:@|HEAD|FETCH_HEAD|[0-9a-f]{40}|[0-9a-f]{64})$/.test(name)
-  if (isOdd || (await tree.git(['check-ref-format', `refs/heads/${name}`])).code !== 0)
-    throw usage(`--as: ${JSON.stringify(name)} is no name for a branch`, 'choose a plain name: --as agent/night')
-}
-
 export const branchCheckout: Run = (context, [task = ''], options) =>
   withBranch(context, task, options, async (opened) => {
     const { repository, mirror, returned } = opened
     const { terminal, json } = context
     const name = typed<string>(options.as) ?? returned.branch
     const tree = await openWorkTree(repository)
-    await requireBranchName(tree, name)
     await requireReady(tree, repository.dir)
+    if ((await tree.git(['check-ref-format', '--branch', name])).code !== 0 || name.startsWith('-'))
+      throw usage(`--as: ${JSON.stringify(name)} is no name for a branch`)
     const there = await tree.git(['rev-parse', '--verify', '--quiet', `refs/heads/${name}`])
     const at = there.out.toString().trim()
     if (there.code === 0 && at !== returned.tip)

@@ -33,6 +33,8 @@ it('--json says yes or no of every feature of every driver', async () => {
     ],
     'command ownProcess',
     ...['stream-json ownProcess', 'stream-json reportsUsage'],
+    ...['acp waitsForReady', 'acp ownProcess', 'acp takesPrompts', 'acp cancelsTurns', 'acp asksPermission'],
+    'acp reportsUsage',
     ...['stub takesWishes', 'stub takesPrompts', 'stub cancelsTurns', 'stub asksPermission'],
   ])
 })

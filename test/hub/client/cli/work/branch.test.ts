@@ -71,9 +71,7 @@ describe('hub submit --repo', () => {
     const { code, stdout } = await submit('--dry-run')
     expect(code).toBe(0)
     expect(stdout).toContain('3 files and 3 commits')
-    expect(stdout).toContain(
-      'vendor/lib: left out, because a repository inside a repository (a submodule) is one of its own',
-    )
+    expect(stdout).toContain('vendor/lib: left out, because submodules are other repositories')
     expect(stdout).toContain('big.bin: sent as LFS pointers')
     expect(stdout).toMatch(/read\.me.*not sent, because it is not committed/)
     expect(stdout).not.toContain('\u202e')
@@ -215,31 +213,6 @@ describe('hub branch', () => {
     expect((await branch('checkout', '--as', 'look')).code).toBe(0)
   })
 
-  it.each(['@{-1}', '@', 'HEAD', '-x', 'refs/heads/x', 'a..b', 'x.lock', 'a'.repeat(40)])(
-    'checkout --as %s is refused by name: git reads it as something else',
-    async (name) => {
-      returns((agent) => agent.commit({ 'read.me': 'x' }))
-      scene.git('switch', '--quiet', '-c', 'other')
-      scene.git('switch', '--quiet', 'main')
-      const { code, stderr } = await branch('checkout', `--as=${name}`)
-      expect([code, stderr]).toEqual([
-        2,
-        expect.stringContaining(`--as: ${JSON.stringify(name)} is no name for a branch`),
-      ])
-      expect(scene.git('branch', '--show-current')).toBe('main')
-    },
-  )
-
-  it('names a repository inside the repository, whose files did not come along', async () => {
-    returns((agent) => {
-      agent.git('update-index', '--add', '--cacheinfo', `160000,${agent.head()},vendor/lib`)
-      agent.git('commit', '--quiet', '-m', 'Nested')
-    })
-    expect((await branch('log')).stdout).toContain(
-      'vendor/lib: is a repository of its own: its files did not come along',
-    )
-  })
-
   it('apply merges it, once, and asks before', async () => {
     const { tip } = returns((agent) => agent.commit({ 'read.me': 'one\n2\nthree\n' }))
     const base = scene.head()
@@ -378,27 +351,6 @@ describe('hub branch', () => {
     expect(code).toBe(3)
     expect(stderr).toMatch(says)
     untouched(head)
-  })
-
-  it('without a task takes the one submitted last with this repository, and says which', async () => {
-    const { base } = returns((agent) => agent.commit({ a: '1' }, 'Mine'))
-    const spec = (commit: string) => ({ repository: { base: commit, from: 'HEAD', change: true } })
-    const tasks = [
-      taskView({ id: `${TASK_ID.slice(0, -1)}2`, spec: spec('0'.repeat(40)), createdAtMs: 9 }),
-      taskView({ id: `${TASK_ID.slice(0, -1)}3`, createdAtMs: 8 }),
-      taskView({ id: `${TASK_ID.slice(0, -1)}4`, spec: spec(base), createdAtMs: 7, depth: 1 }),
-      taskView({ spec: spec(base), createdAtMs: 6 }),
-      taskView({ id: `${TASK_ID.slice(0, -1)}5`, spec: spec(base), createdAtMs: 5 }),
-    ]
-    at.hub.on('GET /v1/tasks', () => ({ body: { tasks, next: null } }))
-    const said = await at.run(['branch', 'log', '--repo', scene.dir])
-    expect([said.code, said.stdout]).toEqual([0, expect.stringContaining('Mine')])
-    expect(said.stderr).toContain('task 00000001 of echo, submitted')
-    const asked = at.hub.asked.filter(({ path }) => /^\/v1\/tasks\/./.test(path)).map(({ path }) => path)
-    expect(asked).toEqual([`/v1/tasks/${TASK_ID}`])
-    at.hub.on('GET /v1/tasks', () => ({ body: { tasks: tasks.slice(0, 3), next: null } }))
-    const none = await at.run(['branch', 'log', '--repo', scene.dir])
-    expect([none.code, none.stderr]).toEqual([2, expect.stringContaining('no task works on')])
   })
 
   it('says what is missing: a branch, a repository, the commit that was sent', async () => {
