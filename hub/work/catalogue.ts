@@ -121,7 +121,14 @@ function barredBy(
   const shells = shell ? flags.whyOff('shells') : ''
   if (shells !== '') return `its image holds a shell, and ${shells}`
   const relaxations = relax.length > 0 ? flags.whyOff('relaxations') : ''
-  if (relaxations !== '') return `its card asks for relax: ${relax.join(', ')}, and ${relaxations}`
+  if (relaxations !== '') {
+    const walls = relax.filter((each) => each !== 'bypass')
+    const says = [
+      ...(walls.length > 0 ? [`asks for relax: ${walls.join(', ')}`] : []),
+      ...(walls.length < relax.length ? ['says permissions: bypass'] : []),
+    ]
+    return `its card ${says.join(' and ')}, and ${relaxations}`
+  }
   const trials = name.endsWith(TRIAL_SUFFIX) ? flags.whyOff('trials') : ''
   return trials === '' ? '' : `it is a trial copy, and ${trials}`
 }

@@ -47,8 +47,8 @@ export type Work = ReturnType<typeof createWork>
 
 /** What follows from an answer of a person, in its transaction; answers words for the record. */
 const settling = (messaging: Messaging, money: Money) => (grant: Grant, approval: Approval) => {
-  messaging.settleApproval(grant, approval)
-  return money.settleApproval(grant, approval)
+  const said = messaging.settleApproval(grant, approval)
+  return [said, money.settleApproval(grant, approval)].filter((each) => each !== '').join('; ')
 }
 
 export function createWork(options: WorkOptions, outer: WorkOuter) {

@@ -6,13 +6,13 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
-import type { Turn } from '../../hub/client/agent.ts'
+import type { Permit, Turn } from '../../hub/client/agent.ts'
 import { judgeArtifactName } from '../../hub/protocol/paths.ts'
 import { expandArgv } from './argv.ts'
 import { createConversation } from './conversation.ts'
 import { type DriverOptions, type Ending, failed, keepLarge, resultEnding } from './ending.ts'
 import { LINE_BYTES_MAX } from './lines.ts'
-import { VERB_NAMES } from './verbs.ts'
+import { readVerb, VERB_NAMES } from './verbs.ts'
 
 const STEPS_MAX = 1000
 type Step = Record<string, unknown>
@@ -73,6 +73,16 @@ export async function driveStub(options: DriverOptions): Promise<Ending> {
       const wrong = name.includes('/') ? 'names a folder' : judgeArtifactName(name)
       if (wrong !== undefined) return `name: it ${wrong}`
       await writeFile(join(workspace, 'out', name), text)
+    },
+    /** Over once it is answered; another answer than the script expects ends it. */
+    async permit({ expect = 'allowed', ...asked }) {
+      if (expect !== 'allowed' && expect !== 'denied') return 'expect: allowed or denied'
+      const read = readVerb({ bytes: Buffer.from(JSON.stringify({ id: 1, ...asked })) })
+      if ('error' in read) return read.error.message
+      const { timeoutMs, ...permit } = read.fields as unknown as Permit & { timeoutMs?: number }
+      const { allowed, reason } = await hub.permit(permit, { timeoutMs })
+      const answer = allowed ? 'allowed' : 'denied'
+      return answer === expect ? undefined : `${permit.tool} was ${answer}: ${reason}`
     },
     crash: async () => undefined,
   }

@@ -109,6 +109,32 @@ say(op="result", id=9, value=heard)`)
     expect(ran.envelopes('progress')[0]?.body).toEqual({ text: 'half', done: 1, total: 2 })
   })
 
+  test('S4-7: asks whether a tool may be used, goes on talking, and hears ok and then the answer to that one (fault F13)', async () => {
+    let asked = ''
+    bench.hooks.onAccepted = (session, { kind, id }) => {
+      if (kind === 'permit') asked = id
+      if (kind !== 'log') return
+      session.deliver({ kind: 'message', messageKind: 'event', type: 'x.y', body: { approved: false } })
+      session.deliver({ kind: 'reply', correlationId: id, body: { approved: false, text: 'of another' } })
+      session.deliver({ kind: 'reply', correlationId: asked, body: { approved: true, text: 'go on' } })
+    }
+    const ran = await jsonLines(`
+hear()
+say(op="permit", id="p", tool="Bash", kind="execute", title="npm test", arguments={"command": "npm test"})
+say(op="log", id=2, text="meanwhile")
+heard = []
+while not any(h.get("op") == "reply" for h in heard): heard.append(hear())
+say(op="result", value=heard)`)
+    const heard = (await value(ran)) as unknown as { op: string; id?: unknown; body?: unknown }[]
+    expect(heard.filter(({ id }) => id === 'p')).toEqual([
+      { op: 'ok', id: 'p' },
+      { op: 'reply', id: 'p', body: { allowed: true, reason: 'go on' } },
+    ])
+    expect(ran.envelopes('permit').map(({ body }) => body)).toEqual([
+      { tool: 'Bash', kind: 'execute', title: 'npm test', arguments: { command: 'npm test' } },
+    ])
+  })
+
   test('S1-63: sets the class of messages and outputs; of an output the strictest counts, whatever the order', async () => {
     const ran = await jsonLines(`
 hear()

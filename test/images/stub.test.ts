@@ -52,6 +52,7 @@ test.each([
   ['an unknown step', [{ op: 'log', text: 'a' }, { op: 'fly' }], /^step 2 of the script: unknown_operation/],
   ['a file outside', [{ op: 'write', name: '../a', text: '' }], /^step 1 of the script: name: it /],
   ['a wait without end', [{ op: 'wait', ms: null }], 'step 1 of the script: ms: 0 to 86400000'],
+  ['a tool without a kind', [{ op: 'permit', tool: 'rm' }], 'step 1 of the script: kind: permit needs it'],
   ['no result', [], 'the script ended without a result'],
 ])('a script with %s fails the task by that name', async (_, script, error) => {
   const ran = await replay(script)
@@ -63,4 +64,34 @@ test.each([
 test('a card whose run is not one script is refused by name', async () => {
   const ran = await replay([], ['node', '{param:script}'])
   expect(await ran.session.result).toMatchObject({ outcome: 'failed', error: expect.stringContaining('is one word') })
+})
+
+test('S4-7: a step asks whether a tool may be used, and is over once that is answered, by no other frame (fault F13)', async () => {
+  const other = '019b8d62-7ac6-76c3-80d1-3350a4c37821'
+  bench.hooks.onAccepted = (session, { kind, id }) => {
+    if (kind !== 'permit') return
+    // Other frames come first: under another id, without one, and of other kinds.
+    session.deliver({ kind: 'reply', correlationId: other, body: { approved: true, text: 'another' } })
+    session.deliver({ kind: 'refused', correlationId: other, body: { code: 'inbox_closed' } })
+    session.deliver({ kind: 'message', id, messageKind: 'event', type: 'x.y', body: { approved: true } })
+    session.deliver({
+      kind: 'message',
+      messageKind: 'event',
+      type: 'approval.answered',
+      body: { approval: id, answer: 'approved', text: '' },
+    })
+    setTimeout(
+      () => session.deliver({ kind: 'reply', correlationId: id, body: { approved: false, text: 'not today' } }),
+      50,
+    )
+  }
+  const asked = { op: 'permit', tool: 'rm', kind: 'delete', title: 'rm -r build', arguments: { path: 'build' } }
+  const ran = await replay([{ ...asked, expect: 'denied' }, asked, { op: 'log', text: 'never' }])
+  expect(await ran.session.result).toMatchObject({
+    outcome: 'failed',
+    error: 'step 2 of the script: rm was denied: not today',
+  })
+  expect(ran.logs()).not.toContain('never')
+  const { op: _, ...body } = asked
+  expect(ran.envelopes('permit').map((each) => each.body)).toEqual([body, body])
 })

@@ -178,6 +178,14 @@ export function answerOf({ state, ending }: Pick<Approval, 'state' | 'ending'>):
 export const outcomeOf = (approval: Pick<Approval, 'state' | 'ending'>): ActAnswer | 'over' =>
   approval.ending === 'over' ? 'over' : answerOf(approval)
 
+/** Of a tool: what a record names of it, as the record of the question does; nothing of its arguments. */
+export function toolText({ bound, tier }: Pick<Approval, 'bound' | 'tier'>): string {
+  const facts = bound === null ? undefined : ofBound(bound).facts
+  // Where they are too long to keep there is a text in their place.
+  const { tool = 'unknown', kind = 'unknown', permissions = 'unknown' } = Object(facts) as Record<string, unknown>
+  return shownLine(`tool:${tool} kind:${kind} tier:${tier} permissions:${permissions}`)
+}
+
 /** What a record about it names besides itself: its task, so that one search by the task finds each step. `follows`: what came of it. */
 export const recordEffect = ({ id, task }: Pick<Approval, 'id' | 'task'>, follows = ''): string =>
   `${task === null ? `approval:${id}` : `task:${task}`}${follows === '' ? '' : `; ${follows}`}`

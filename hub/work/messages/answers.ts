@@ -12,7 +12,7 @@ import { newUuid, type Random } from '../../base/random.ts'
 import type { Gate } from '../../guard/gate.ts'
 import type { Grant } from '../../guard/grant.ts'
 import type { Approval } from '../../guard/operator/approval-rows.ts'
-import { answerOf, noText, recordEffect } from '../../guard/operator/approval-words.ts'
+import { answerOf, noText, outcomeOf, recordEffect, toolText } from '../../guard/operator/approval-words.ts'
 import type { Approvals } from '../../guard/operator/approvals.ts'
 import { hubPrincipal } from '../../guard/principal.ts'
 import { ANSWERED_TYPE, type AnsweredBody } from '../../protocol/approval.ts'
@@ -26,7 +26,8 @@ export const ANSWERS_MAX = 16
 const APPROVALS = hubPrincipal('approvals')
 
 export interface Answers {
-  settle(grant: Grant, approval: Approval): void
+  /** Words for the record. */
+  settle(grant: Grant, approval: Approval): string
   /** Ends what waited too long for a person, and what waits for nothing any more: each by a record that names its task. */
   expire(): void
   /** For a session that was taken over after a restart. */
@@ -68,9 +69,10 @@ export function createAnswers(parts: {
   }
   approvals.onDecided((approval) => tell(approval, false))
 
-  function settle(grant: Grant, approval: Approval): void {
+  function settle(grant: Grant, approval: Approval): string {
     const { kind, state, ending, session, askId, task, operation } = approval
-    if (ending === 'over') return
+    const words = kind === 'tool' ? `${outcomeOf(approval)} ${toolText(approval)}` : ''
+    if (ending === 'over') return words
     if ((kind === 'ask_user' || kind === 'tool') && session !== null && askId !== null) {
       if (approvals.openOf(session) === 0) tasks.resumed(grant, session)
       const text = state === 'expired' ? noText(approval) : approval.answer
@@ -78,6 +80,7 @@ export function createAnswers(parts: {
     }
     if (operation === 'task.dispatch' && task !== null && state !== 'approved')
       tasks.failed(grant, task, { code: 'approval_refused', detail: noText(approval) })
+    return words
   }
 
   return {
@@ -86,8 +89,7 @@ export function createAnswers(parts: {
       for (const due of approvals.due())
         gate.admit({ principal: APPROVALS, operation: 'approval.expire', resource: `approval:${due.id}` }, (grant) => {
           const ended = approvals.expire(grant, due.id)
-          if (ended !== undefined) settle(grant, ended)
-          return { auditEffect: recordEffect(due) }
+          return { auditEffect: recordEffect(due, ended === undefined ? '' : settle(grant, ended)) }
         })
     },
     tellAgain(session) {

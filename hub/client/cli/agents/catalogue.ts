@@ -4,6 +4,7 @@ import path from 'node:path'
 import { PLACE_WORDS } from '../../../base/card-places.ts'
 import { RELAXED } from '../../../protocol/relax.ts'
 import { spanText } from '../../../protocol/spans.ts'
+import { DEFAULT_PERMISSIONS, PERMISSION_WORDS } from '../../../protocol/tools.ts'
 import type { AgentListing, AgentView } from '../../answers.ts'
 import { EXIT } from '../../problem.ts'
 import { type Context, type Run, showList } from '../context.ts'
@@ -143,6 +144,10 @@ function sayOrigins({ terminal }: Context, agents: readonly AgentView[]): void {
   if (names.length > 0) terminal.note(clean(`provenance of the image is ${ORIGIN.unknown}: ${names.join(', ')}`))
 }
 
+/** What happens when its program asks about a tool, if its card says so. An earlier hub does not say. */
+const toolsText = ({ permissions = DEFAULT_PERMISSIONS }: Partial<AgentView>): string =>
+  permissions === DEFAULT_PERMISSIONS ? '' : `${permissions}: ${PERMISSION_WORDS[permissions]}`
+
 /** One row for each fact that applies, in words (fault C22). */
 export function agentRows(agent: AgentView): [string, Cell][] {
   const asked = Object.entries(agent.may ?? {}).filter(([, what]) => Array.isArray(what) && what.length > 0)
@@ -162,6 +167,7 @@ export function agentRows(agent: AgentView): [string, Cell][] {
     ['not used', (agent.shadows ?? []).join(', ')],
     ['driver', agent.shell ? `${agent.driver} (its image has a shell)` : agent.driver],
     ['relaxed', (agent.relax ?? []).map((each) => `${each}: ${RELAXED[each]}`).join('; ')],
+    ['tools', toolsText(agent)],
     ['mode', agent.mode],
     ['capabilities', agent.capabilities.join(', ')],
     ['sessions', String(agent.sessions)],
