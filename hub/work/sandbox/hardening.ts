@@ -115,7 +115,9 @@ export function createGrading<Session extends Graded>(parts: {
 }
 
 /** What was granted and moves no wall, so that no engine shows it. */
-const ofNoWall = (granted: readonly Relaxation[]): Relaxation[] => granted.filter((each) => each === 'bypass')
+function ofNoWall(granted: readonly Relaxation[]): Relaxation[] {
+  return granted.filter((each) => each === 'bypass')
+}
 
 /** What cannot be read is none of ours. */
 function shownSockets(see: See): Sockets {
