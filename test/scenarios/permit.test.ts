@@ -159,7 +159,7 @@ test.each([
 })
 
 describe('what is an answer (fault F13)', () => {
-  test('nothing else that the session or another one says ends the waiting; the answer to the one id does', async () => {
+  test('nothing else that the session or another one says ends the waiting; the answer to the one id does [ask-13]', async () => {
     const agents = {
       ...agentOf(),
       other: {
