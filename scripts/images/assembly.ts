@@ -8,6 +8,7 @@ import { archiveOf, type Image, imageOf, type Layer, layerOf } from './archive.t
 import { baseLayer } from './base.ts'
 import { BaseMissing, linkOf } from './host-files.ts'
 import { differenceOf } from './identity.ts'
+import { removeUnused } from './layer-cache.ts'
 import type { ImageEngine } from './loading.ts'
 import { ownParts, type Parts } from './machine.ts'
 import { installPackages, NPM_PLACE } from './packages.ts'
@@ -138,6 +139,11 @@ export function assembleImages(options: AssemblyOptions): Image[] {
       say(`left out ${folder}: ${thrown.message}`)
     }
   }
+  const { names, bytes } = removeUnused(options.cacheDir, Date.now())
+  if (names.length > 0)
+    say(
+      `removed ${names.length} layers that no build has needed lately (${Math.ceil(bytes / 1024 ** 2)} MiB): ${names.join(', ')}`,
+    )
   return images
 }
 
