@@ -154,7 +154,10 @@ test('an image laid out like Debian is an agent’s: its programs, its ENV, its 
 test('an image with one file, no shell and no C library is one as well, passed on whole: our Node brings what it needs', async () => {
   expect(await linesOf('own-bare')).toEqual([expect.stringMatching(/^a file agent\d+$/)])
   expect(made.bare).toMatchObject({ state: 'built', whole: true })
-  expect(made.debian).toMatchObject({ state: 'built', whole: false })
+  // An engine that keeps images in containerd wants every layer of what it loads.
+  const { text: info } = await calls.tell('GET', '/info', { deadlineMs: 60_000 })
+  const isContainerd = info.includes('io.containerd.snapshotter')
+  expect(made.debian).toMatchObject({ state: 'built', whole: isContainerd })
 })
 
 test('the base coding commits, clones and speaks TLS; hooks, programs of the workspace, locks of processes and interfaces are as its page says', async () => {

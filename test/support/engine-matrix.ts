@@ -33,6 +33,7 @@ const LONGER = [
   'drivers',
   'handed-back',
   'load',
+  'own-image',
   'phases',
   'spy-bombs',
   'stop-disk',
