@@ -12,7 +12,7 @@ import { channelChecks, createWatchdogChecks } from './doctor/channels.ts'
 import { createDoctor } from './doctor/doctor.ts'
 import { createEngineChecks, createRuntimeCheck, createUsersCheck } from './doctor/engine.ts'
 import { forwardChecks } from './doctor/forwarding.ts'
-import { createHostChecks, growthCheck } from './doctor/host.ts'
+import { createGitCheck, createHostChecks, growthCheck } from './doctor/host.ts'
 import { createPortChecks, type MetricsPort, portOwners } from './doctor/ports.ts'
 import { createProcessCheck, createUnitsCheck } from './doctor/process.ts'
 import { priceChecks, upstreamChecks } from './doctor/upstreams.ts'
@@ -77,6 +77,7 @@ export function createHubDoctor(
       createUsersCheck(firstUser, work.containment.usersWatch.look),
       createPortChecks(() => portOwners(home, { port: address.port(), isUp: true, metrics }, watchdog.status)),
       createUnitsCheck({ home }),
+      createGitCheck(),
       createProcessCheck({ home, env: environment }),
       drill.checks,
       createWatchdogChecks(watchdog.status),

@@ -2,7 +2,8 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, lstatSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileOf, isElf, type Libraries, linkOf } from './host-files.ts'
+import { gitFault } from '../../hub/base/git-version.ts'
+import { BaseMissing, fileOf, isElf, type Libraries, linkOf } from './host-files.ts'
 import type { TarEntry } from './tar.ts'
 
 /** Servers and mail: nothing that a session could use. */
@@ -15,6 +16,8 @@ const SHELL_SCRIPT = /^#! ?\/(?:usr\/)?bin\/(?:env )?(?:ba|da)?sh\b/
  * those become links. Scripts in Perl or Python are left out, for no image with git has to hold those.
  */
 export function gitEntries(git: string, libraries: Libraries): TarEntry[] {
+  const fault = gitFault(execFileSync(git, ['--version'], { encoding: 'utf8', env: {} }))
+  if (fault !== undefined) throw new BaseMissing(`the tool git cannot be used: ${fault}`)
   const folder = execFileSync(git, ['--exec-path'], { encoding: 'utf8', env: {} }).trim()
   const isGit = (path: string): boolean => {
     const [own, other] = [statSync(git), statSync(path)]

@@ -182,7 +182,7 @@ export interface Outcome {
   stderr: string
 }
 
-const CLI = fileURLToPath(new URL('../../hub/client/cli.ts', import.meta.url))
+export const CLI = fileURLToPath(new URL('../../hub/client/cli.ts', import.meta.url))
 
 /** Runs the real command as a process, its ends being pipes. */
 export function runHub(

@@ -19,12 +19,16 @@ export interface RepositoryFacts {
 const lines = (out: Buffer): string[] => out.toString().split('\n').filter(Boolean)
 const names = (out: Buffer): string[] => out.toString().split('\0').filter(Boolean)
 
-/** `mirror` is an empty folder for the work; `write` says whether the bundle is made. @throws Problem in words for a person */
+/**
+ * `mirror` is an empty folder for the work; `judge` is told about how many bytes the bundle will have, before it is made, and may throw: what its
+ * objects take now, which is too much only where git has not packed them yet. @throws Problem in words for a person
+ */
 export async function bundleRepository(
   dir: string,
   name: string,
   mirror: string,
-  file: string | undefined,
+  file: string,
+  judge: (bytes: number) => void = () => undefined,
 ): Promise<RepositoryFacts> {
   const repository = await findRepository(dir, '--repo')
   const base = await commitOf(repository, name, name === 'HEAD' ? '--repo' : '--base')
@@ -41,7 +45,8 @@ export async function bundleRepository(
     const { code, out } = await git(['grep', '-l', '-z', '-I', '-E', '-e', pattern, BASE_REF], { codes: [0, 1] })
     return code === 1 ? [] : names(out).map((line) => line.slice(BASE_REF.length + 1))
   }
-  if (file !== undefined) await git(['bundle', 'create', '--quiet', file, BASE_REF])
+  judge(Number((await git(['rev-list', '--objects', '--disk-usage', BASE_REF])).out))
+  await git(['bundle', 'create', '--quiet', file, BASE_REF])
   return {
     base,
     commits,

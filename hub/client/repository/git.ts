@@ -7,12 +7,30 @@
  *    What the operator set for all repositories stays.
  */
 import { isUtf8 } from 'node:buffer'
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { diskProblem } from '../../base/disk-words.ts'
+import { gitFault } from '../../base/git-version.ts'
 import { Problem, usage } from '../problem.ts'
 
 const OUTPUT_BYTES_MAX = 64 * 1024 ** 2
+
+/** A command that ends takes its git with it, so that nothing is written any more into a folder that is being removed. */
+const running = new Set<ChildProcess>()
+const endAll = (): void => {
+  for (const child of running) child.kill('SIGKILL')
+}
+
+/** What git writes where the disk has no more room. */
+const FULL: Readonly<Record<string, string>> = {
+  'No space left on device': 'ENOSPC',
+  'Disk quota exceeded': 'EDQUOT',
+}
+function fullDisk(said: string, place: string | undefined): unknown {
+  const [words, code] = Object.entries(FULL).find(([each]) => said.includes(each)) ?? []
+  return words === undefined ? undefined : diskProblem(Object.assign(new Error(words), { code }), place)
+}
 
 const drained = (stream: NodeJS.WritableStream) =>
   new Promise<void>((resolve) => {
@@ -46,10 +64,17 @@ function runGit(
 ): Promise<GitAnswer> {
   return new Promise((resolve, reject) => {
     const child = spawn('git', args, { cwd, env: surroundings(env), stdio: ['pipe', 'pipe', 'pipe'] })
+    if (running.size === 0) process.once('exit', endAll)
+    running.add(child)
+    const over = () => {
+      running.delete(child)
+      if (running.size === 0) process.removeListener('exit', endAll)
+    }
     const out: Buffer[] = []
     let bytes = 0
     let said = ''
     child.on('error', (thrown: NodeJS.ErrnoException) => {
+      over()
       const why = thrown.code === 'ENOENT' ? 'git is not installed here' : `git cannot be started (${thrown.code})`
       reject(usage(why, 'install git'))
     })
@@ -62,6 +87,9 @@ function runGit(
       said = `${said}${chunk}`.slice(-4096)
     })
     child.on('close', (code) => {
+      over()
+      const full = code === 0 ? undefined : fullDisk(said, args[1])
+      if (full !== undefined) return reject(full)
       if (bytes > OUTPUT_BYTES_MAX)
         return reject(new Problem('too_large', 'refused', `git ${args[0]} says more than 64 MiB`, 'use git itself'))
       const lines = said.trim().split('\n')
@@ -89,8 +117,16 @@ export interface Repository {
   format: 'sha1' | 'sha256'
 }
 
+/** @throws Problem usage if the git of this machine is too old for what is done with it */
+async function requireGit(): Promise<void> {
+  const { out } = await runGit('.', ['--version'])
+  const fault = gitFault(out.toString())
+  if (fault !== undefined) throw usage(`git cannot be used: ${fault}`, 'install a newer git')
+}
+
 /** Finds the repository that holds `dir`. @throws Problem usage where there is none that can be used; `option` is how it was named */
 export async function findRepository(dir: string, option: string): Promise<Repository> {
+  await requireGit()
   const asked = ['--path-format=absolute', '--git-path', 'objects', '--show-object-format', '--is-shallow-repository']
   const { code, out, said } = await runGit('.', ['-C', dir, 'rev-parse', ...asked])
   if (code !== 0) {

@@ -78,12 +78,6 @@ export async function openReturned(mirror: Mirror, file: string, session: string
   if (above.code !== 0) throw refused('it does not stand on the commit that was sent')
   await git(['update-ref', `refs/heads/${branch}`, tip])
   const { files, changes } = await filesOf(git, base, tip)
-  const read = async (side: 'base' | 'branch', path: string) => {
-    const { code, out } = await git(['cat-file', 'blob', `${side === 'base' ? base : tip}:${path}`], {
-      codes: [0, 128],
-    })
-    return code === 0 ? out.toString() : undefined
-  }
   return {
     session,
     branch,
@@ -92,8 +86,63 @@ export async function openReturned(mirror: Mirror, file: string, session: string
     pack: join(mirror.folder, 'objects', 'pack', `pack-${taken.out.toString().trim().split('\t').at(-1)}.pack`),
     commits: await commitsOf(git, base, tip),
     files,
-    risky: await riskyOf(changes, read),
+    risky: await riskyOf(changes, (asked) =>
+      textsOf(
+        git,
+        asked.map(({ side, path }) => `${side === 'base' ? base : tip}:${path}`),
+      ),
+    ),
   }
+}
+
+/** A file above this is not read; its id stands for it. */
+const TEXT_BYTES_MAX = 1024 ** 2
+
+/** The texts of these blobs, by two processes however many there are; undefined for what is no blob. */
+async function textsOf(git: Mirror['git'], names: readonly string[]): Promise<(string | undefined)[]> {
+  const shown = await batch(git, '--batch-check', names)
+  const isRead = (each: Shown | undefined) => each?.type === 'blob' && each.size <= TEXT_BYTES_MAX
+  const small = shown.flatMap((each) => (each !== undefined && isRead(each) ? [each.id] : []))
+  const texts = new Map((await batch(git, '--batch', small)).map((each) => [each?.id, each?.text]))
+  return shown.map((each) => {
+    if (each?.type !== 'blob') return undefined
+    return isRead(each) ? texts.get(each.id) : each.id
+  })
+}
+
+interface Shown {
+  id: string
+  type: string
+  size: number
+  text: string
+}
+
+/** One answer for each name; undefined where there is no such object. */
+async function batch(
+  git: Mirror['git'],
+  how: '--batch' | '--batch-check',
+  names: readonly string[],
+): Promise<(Shown | undefined)[]> {
+  if (names.length === 0) return []
+  const input = (async function* () {
+    for (const name of names) yield Buffer.from(`${name}\0`)
+  })()
+  const { out } = await git(['cat-file', how, '-z'], { input })
+  let at = 0
+  return names.map((name) => {
+    const missing = Buffer.from(`${name} missing\n`)
+    if (out.subarray(at, at + missing.length).equals(missing)) {
+      at += missing.length
+      return undefined
+    }
+    const end = out.indexOf(0x0a, at)
+    const [id = '', type = '', size = '0'] = out.toString('latin1', at, end).split(' ')
+    at = end + 1
+    if (how === '--batch-check') return { id, type, size: Number(size), text: '' }
+    const text = out.toString('utf8', at, at + Number(size))
+    at += Number(size) + 1
+    return { id, type, size: Number(size), text }
+  })
 }
 
 async function commitsOf(git: Mirror['git'], base: string, tip: string): Promise<Returned['commits']> {

@@ -44,6 +44,9 @@ const PACKAGE = /(^|\/)package\.json$/
 /** Other lists of an installer. Lock files are not here: they change with every update, and nobody reads them. */
 const FETCHES = /(^|\/)(requirements[^/]*\.txt|composer\.json|go\.mod|cargo\.toml)$/
 
+/** The mode of a repository inside a repository, which is one commit and no files. */
+const NESTED = '160000'
+
 export interface Change {
   path: string
   /** The mode in the branch, as git writes it; 000000 for a file that is gone. */
@@ -55,26 +58,47 @@ export interface Risky {
   what: string
 }
 
+/** A file of the base or of the branch. */
+export interface Asked {
+  side: 'base' | 'branch'
+  path: string
+}
+
 /**
- * Pure but for `read`, which answers a file of the base or of the branch, or undefined. A `package.json` counts where its scripts differ, a link where it leads out of
- * the repository.
+ * Pure but for `readAll`, which answers these files in their order, undefined for one that is not there. A `package.json` counts where its scripts differ,
+ * a link where it leads out of the repository.
  */
 export async function riskyOf(
   changes: readonly Change[],
-  read: (side: 'base' | 'branch', path: string) => Promise<string | undefined>,
+  readAll: (asked: readonly Asked[]) => Promise<(string | undefined)[]>,
 ): Promise<Risky[]> {
+  const asked = changes.flatMap(({ path, mode }): Asked[] => {
+    if (mode === '120000') return [{ side: 'branch', path }]
+    return mode !== '000000' && mode !== NESTED && PACKAGE.test(path.toLowerCase())
+      ? [
+          { side: 'base', path },
+          { side: 'branch', path },
+        ]
+      : []
+  })
+  const texts = await readAll(asked)
+  const read = new Map(asked.map(({ side, path }, at) => [`${side} ${path}`, texts[at]]))
   const found: Risky[] = []
   for (const { path, mode } of changes) {
     if (mode === '000000') continue
+    if (mode === NESTED) {
+      found.push({ path, what: 'is a repository of its own: its files did not come along' })
+      continue
+    }
     const lower = path.toLowerCase()
     const row = BY_PATH.find((each) => each.path.test(lower))
     if (row !== undefined) found.push({ path, what: row.what })
     else if (PACKAGE.test(lower)) {
-      const [before, after] = [partsOf(await read('base', path)), partsOf(await read('branch', path))]
+      const [before, after] = [partsOf(read.get(`base ${path}`)), partsOf(read.get(`branch ${path}`))]
       if (before.runs !== after.runs) found.push({ path, what: 'its scripts run when you install, build or test' })
       else if (before.fetches !== after.fetches) found.push({ path, what: 'names what your installer fetches' })
     } else if (FETCHES.test(lower)) found.push({ path, what: 'names what your installer fetches' })
-    if (mode === '120000' && leadsOut(path, (await read('branch', path)) ?? '/'))
+    if (mode === '120000' && leadsOut(path, read.get(`branch ${path}`) ?? '/'))
       found.push({ path, what: 'is a link that leads out of the repository' })
   }
   return found

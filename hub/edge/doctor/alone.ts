@@ -19,7 +19,7 @@ import { createWatchdogChecks } from './channels.ts'
 import type { Check } from './doctor.ts'
 import { createEngineChecks, createUsersCheck } from './engine.ts'
 import { forwardRow } from './forwarding.ts'
-import { DISK_OK } from './host.ts'
+import { createGitCheck, DISK_OK } from './host.ts'
 import { createPortChecks, portOwners } from './ports.ts'
 import { createUnitsCheck } from './process.ts'
 
@@ -228,6 +228,7 @@ export async function doctorAlone(
     )()),
     ...(await ports()),
     ...(await createUnitsCheck({ home })()),
+    ...(await createGitCheck()()),
     ...(await createWatchdogChecks(watchdog)()),
     ...late,
     ...(config?.audit.forward ?? []).map(({ name }) => unknown(forwardRow(name))),

@@ -1,5 +1,6 @@
 /** Doctor's rows of what the hub depends on: store, audit, rules, disk, ballast, clock and pace. Each says what fixes it (S0-26, S1-16). */
-
+import { execFile } from 'node:child_process'
+import { GIT_LEAST, gitFault } from '../../base/git-version.ts'
 import type { AuditLog } from '../../guard/audit/log.ts'
 import type { DiskVerdict } from '../../guard/conditions/disk.ts'
 import type { ConditionName, Modes } from '../../guard/modes.ts'
@@ -26,6 +27,24 @@ export function growthCheck(view: HomeSize | null): Check {
   const detail = `${mib(bytes)} (${largest.join(', ')}); ${pace}`
   return { name: 'growth', ok: days !== null && days < DAYS_SOON ? null : true, detail, mend }
 }
+
+const GIT_MS = 5000
+const askGit = (): Promise<string> =>
+  new Promise((resolve, reject) => {
+    execFile('git', ['--version'], { timeout: GIT_MS }, (error, stdout) =>
+      error === null ? resolve(stdout) : reject(error),
+    )
+  })
+
+/** The hub does without git; sending repositories and taking branches does not. */
+export const createGitCheck =
+  (ask: () => Promise<string> = askGit) =>
+  async (): Promise<Check[]> => {
+    const said = await ask().catch(() => undefined)
+    const fault = said === undefined ? 'it is not installed' : gitFault(said)
+    const detail = fault === undefined ? String(said).trim() : `${fault}: hub submit --repo and hub branch are refused`
+    return [{ name: 'git', ok: fault === undefined ? true : null, detail, mend: `install git ${GIT_LEAST} or newer` }]
+  }
 
 export const DISK_OK = { fine: true, warn: null, no_new_tasks: false, degraded: false } as const
 

@@ -166,15 +166,25 @@ function sayWithout({ terminal }: Context, keys: readonly string[]): void {
   if (keys.length > 0) terminal.note(clean(`not run, because the repository itself names them: ${keys.join(', ')}`))
 }
 
+/**
+ * Words that git itself reads otherwise than as the name of a branch: `@{-1}` is the one before, `@` and `HEAD` are where you are, 40 digits are a
+ * commit. @throws Problem usage
+ */
+async function requireBranchName(tree: Awaited<ReturnType<typeof openWorkTree>>, name: string): Promise<void> {
+  const isOdd =
+    name.startsWith('-') || name.startsWith('refs/') || /^(?:@|HEAD|FETCH_HEAD|[0-9a-f]{40}|[0-9a-f]{64})$/.test(name)
+  if (isOdd || (await tree.git(['check-ref-format', `refs/heads/${name}`])).code !== 0)
+    throw usage(`--as: ${JSON.stringify(name)} is no name for a branch`, 'choose a plain name: --as agent/night')
+}
+
 export const branchCheckout: Run = (context, [task = ''], options) =>
   withBranch(context, task, options, async (opened) => {
     const { repository, mirror, returned } = opened
     const { terminal, json } = context
     const name = typed<string>(options.as) ?? returned.branch
     const tree = await openWorkTree(repository)
+    await requireBranchName(tree, name)
     await requireReady(tree, repository.dir)
-    if ((await tree.git(['check-ref-format', '--branch', name])).code !== 0 || name.startsWith('-'))
-      throw usage(`--as: ${JSON.stringify(name)} is no name for a branch`)
     const there = await tree.git(['rev-parse', '--verify', '--quiet', `refs/heads/${name}`])
     const at = there.out.toString().trim()
     if (there.code === 0 && at !== returned.tip)

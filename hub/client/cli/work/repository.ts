@@ -54,10 +54,18 @@ function warnings({ secrets, submodules, pointers, uncommitted }: RepositoryFact
       ? `${listed(past)}: ${one(past, 'looks like a secret', 'look like secrets')}, in earlier commits`
       : '',
     uncommitted.length > 0 ? `${listed(uncommitted)}: not sent, because it is not committed` : '',
-    submodules.length > 0 ? `${listed(submodules)}: left out, because submodules are other repositories` : '',
+    submodules.length > 0
+      ? `${listed(submodules)}: left out, because a repository inside a repository (a submodule) is one of its own`
+      : '',
     pointers.length > 0 ? `${listed(pointers)}: sent as LFS pointers, not as the files that they stand for` : '',
   ].filter((line) => line !== '')
 }
+
+const tooLarge = (dir: string, bytes: number) =>
+  usage(
+    `--repo: the history of ${dir} is ${sizeText(bytes)}; at most ${sizeText(INPUT_LIMITS.bytesMax)} can be sent, and no bundle was made`,
+    '`git gc` packs it, if that was not done for long; else send a repository with less history',
+  )
 
 async function withBundle<T>(
   context: Context,
@@ -70,7 +78,10 @@ async function withBundle<T>(
   try {
     if (!json) terminal.live('packing the repository')
     const file = path.join(folder, BUNDLE_NAME)
-    const facts = await bundleRepository(wish.dir, wish.name, path.join(folder, 'mirror'), file)
+    const facts = await bundleRepository(wish.dir, wish.name, path.join(folder, 'mirror'), file, (bytes) => {
+      if (bytes > INPUT_LIMITS.bytesMax) throw tooLarge(wish.dir, bytes)
+      spool.requireRoom(bytes)
+    })
     terminal.live('')
     return await use(facts, file)
   } finally {
@@ -87,11 +98,7 @@ export const sendRepository = (
   withBundle(context, wish, async (facts, file) => {
     const { terminal } = context
     const { size } = statSync(file)
-    if (size > INPUT_LIMITS.bytesMax)
-      throw usage(
-        `--repo: the history of ${wish.dir} is ${sizeText(size)} in a bundle; at most ${sizeText(INPUT_LIMITS.bytesMax)} can be sent`,
-        'send a repository with less history',
-      )
+    if (size > INPUT_LIMITS.bytesMax) throw tooLarge(wish.dir, size)
     for (const line of warnings(facts)) terminal.note(clean(`repository: ${line}`))
     if (facts.secrets.length > 0 && !wish.withSecrets)
       throw usage(

@@ -15,6 +15,8 @@ export interface Spool {
   open(): string
   /** Stores the source and returns the file. @throws Problem usage past the limit; HubError if the disk of the home is full. */
   take(source: Readable, bytesMax: number): Promise<string>
+  /** @throws HubError if the disk of the home has no room for so many bytes */
+  requireRoom(bytes: number): void
   remove(): void
 }
 
@@ -41,10 +43,15 @@ function roomIn(folder: string): number {
 export function createSpool(home: string): Spool {
   const run = path.join(home, 'run')
   const folder = path.join(run, `input-${process.pid}`)
-  const remove = () => rmSync(folder, { recursive: true, force: true })
+  // A git that is just being ended may still make a file meanwhile.
+  const remove = () => rmSync(folder, { recursive: true, force: true, maxRetries: 3 })
   const leave = () => {
     remove()
     process.exit(130)
+  }
+
+  function requireRoom(bytes: number): void {
+    if (roomIn(run) < bytes) throw diskProblem(Object.assign(new Error('no room'), { code: 'ENOSPC' }), run)
   }
 
   async function* within(source: Readable, bytesMax: number): AsyncGenerator<Buffer> {
@@ -52,7 +59,7 @@ export function createSpool(home: string): Spool {
     for await (const chunk of source as AsyncIterable<Buffer>) {
       size += chunk.length
       if (size > bytesMax) throw usage(`--input: stdin gave more than ${sizeText(bytesMax)}`, 'send less')
-      if (roomIn(run) < chunk.length) throw diskProblem(Object.assign(new Error('no room'), { code: 'ENOSPC' }), run)
+      requireRoom(chunk.length)
       yield chunk
     }
   }
@@ -69,6 +76,7 @@ export function createSpool(home: string): Spool {
 
   return {
     open: begin,
+    requireRoom,
     async take(source, bytesMax) {
       begin()
       const file = path.join(folder, 'stdin')

@@ -2,7 +2,9 @@ import { describe, expect, it } from 'vitest'
 import { riskyOf } from '../../../../hub/client/repository/risky.ts'
 
 const found = async (path: string, base?: string, branch = 'x', mode = '100644') =>
-  (await riskyOf([{ path, mode }], async (side) => (side === 'base' ? base : branch))).map(({ what }) => what)
+  (await riskyOf([{ path, mode }], async (asked) => asked.map(({ side }) => (side === 'base' ? base : branch)))).map(
+    ({ what }) => what,
+  )
 const pack = (more: object) => JSON.stringify({ name: 'x', version: '1.0.0', ...more })
 
 describe('what acts by itself where a branch is taken (S4-9)', () => {

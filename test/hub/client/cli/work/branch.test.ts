@@ -71,7 +71,9 @@ describe('hub submit --repo', () => {
     const { code, stdout } = await submit('--dry-run')
     expect(code).toBe(0)
     expect(stdout).toContain('3 files and 3 commits')
-    expect(stdout).toContain('vendor/lib: left out, because submodules are other repositories')
+    expect(stdout).toContain(
+      'vendor/lib: left out, because a repository inside a repository (a submodule) is one of its own',
+    )
     expect(stdout).toContain('big.bin: sent as LFS pointers')
     expect(stdout).toMatch(/read\.me.*not sent, because it is not committed/)
     expect(stdout).not.toContain('\u202e')
@@ -211,6 +213,31 @@ describe('hub branch', () => {
     expect((await branch('checkout', '--as', 'look')).code).toBe(0)
     expect([scene.git('branch', '--show-current'), scene.head()]).toEqual(['look', tip])
     expect((await branch('checkout', '--as', 'look')).code).toBe(0)
+  })
+
+  it.each(['@{-1}', '@', 'HEAD', '-x', 'refs/heads/x', 'a..b', 'x.lock', 'a'.repeat(40)])(
+    'checkout --as %s is refused by name: git reads it as something else',
+    async (name) => {
+      returns((agent) => agent.commit({ 'read.me': 'x' }))
+      scene.git('switch', '--quiet', '-c', 'other')
+      scene.git('switch', '--quiet', 'main')
+      const { code, stderr } = await branch('checkout', `--as=${name}`)
+      expect([code, stderr]).toEqual([
+        2,
+        expect.stringContaining(`--as: ${JSON.stringify(name)} is no name for a branch`),
+      ])
+      expect(scene.git('branch', '--show-current')).toBe('main')
+    },
+  )
+
+  it('names a repository inside the repository, whose files did not come along', async () => {
+    returns((agent) => {
+      agent.git('update-index', '--add', '--cacheinfo', `160000,${agent.head()},vendor/lib`)
+      agent.git('commit', '--quiet', '-m', 'Nested')
+    })
+    expect((await branch('log')).stdout).toContain(
+      'vendor/lib: is a repository of its own: its files did not come along',
+    )
   })
 
   it('apply merges it, once, and asks before', async () => {
