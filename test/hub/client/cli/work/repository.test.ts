@@ -1,5 +1,5 @@
 /** `hub submit --repo` where git or the machine is not as it should be: too old, too large, no room, ended half way (S4-9). A git in front of the real one plays it. */
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -107,5 +107,16 @@ describe('hub submit --repo', () => {
     expect(leftInHome()).toEqual([])
     const isAlive = () => existsSync(`/proc/${pid()}`) && !/\) Z /.test(readFileSync(`/proc/${pid()}/stat`, 'utf8'))
     while (isAlive()) await new Promise((resolve) => setTimeout(resolve, 20))
+  })
+
+  it.skipIf(process.env.HUB_TEST_LONG === undefined)('takes a repository of 100 000 files', async () => {
+    const rows = Array.from({ length: 100_000 }, (_, at) => {
+      const text = String(at)
+      return `M 100644 inline d${at % 500}/f${at}.txt\ndata ${text.length}\n${text}\n`
+    })
+    const head = 'commit refs/heads/many\ncommitter a <a@b> 1 +0000\ndata 1\nx\n'
+    execFileSync('git', ['fast-import', '--quiet'], { cwd: scene.dir, input: head + rows.join('') })
+    const { code, stdout } = await submit('--base', 'many', '--dry-run')
+    expect([code, stdout]).toEqual([0, expect.stringMatching(/^100000 files and 1 commit, [\d.]+ MiB up to /)])
   })
 })
