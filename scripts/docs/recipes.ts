@@ -28,6 +28,7 @@ export const recipesPage = (): string =>
         recipe.helpers.map(code).join(', ') || '-',
       ]),
     ),
+    'In all of them `NPM_CONFIG_UPDATE_NOTIFIER=false` is set: npm, which runs the tests of many repositories, would look for a newer npm each time.',
     'Below its floor nothing was tried. The version is what a recipe installs; another one is written in `image.yaml`.',
     '## What a night needs',
     `Limits, in \`limits.agents.NAME\` of hub.yaml and in the card: ${Object.entries(NIGHT)

@@ -158,31 +158,27 @@ function withNpm(
     join(folder, 'package.json'),
     JSON.stringify({ name: 'image', version: '0.0.0', private: true, dependencies }),
   )
-  const install = (word: 'ci' | 'install') => {
+  const install = (...words: string[]) => {
     // Below `npm run --silent` npm would not say what is wrong.
     const loud = ['--loglevel=error', '--color=false']
     const still = ['--ignore-scripts', '--no-audit', '--no-fund', '--no-update-notifier', '--omit=dev', ...loud]
-    run(process.execPath, [join(npm, 'bin/npm-cli.js'), word, ...still], folder, npmWhy)
+    run(process.execPath, [join(npm, 'bin/npm-cli.js'), ...words, ...still], folder, npmWhy)
   }
   const known = before !== undefined && isSame(before.wanted, wanted) ? before : undefined
-  const locked = (): NpmLock => {
-    if (known === undefined) install('install')
-    else {
-      writeFileSync(join(folder, 'package-lock.json'), JSON.stringify(known.lock))
-      install('ci')
-    }
-    return (
-      known ?? { wanted, lock: JSON.parse(readFileSync(join(folder, 'package-lock.json'), 'utf8')) as NpmLock['lock'] }
-    )
+  const lockFile = join(folder, 'package-lock.json')
+  // Only resolved: where another agent's layer holds just this, nothing is unpacked.
+  const resolved = (): NpmLock => {
+    install('install', '--package-lock-only')
+    return { wanted, lock: JSON.parse(readFileSync(lockFile, 'utf8')) as NpmLock['lock'] }
   }
-  // Resolved before there is a key; a lock that is known needs no npm where the layer is there.
-  const lock = known ?? locked()
+  const lock = known ?? resolved()
   const layer = cachedLayer(
     cacheDir,
     `npm-${keyOf([archOf(), hasEnv, lock])}`,
     `hub: packages of npm: ${wanted.join(', ')}`,
     (title) => {
-      if (known !== undefined) locked()
+      writeFileSync(lockFile, JSON.stringify(lock.lock))
+      install('ci')
       return layerOf(title, [...npmTree(join(folder, 'node_modules')), ...npmPrograms(lock, wanted, hasEnv)])
     },
   )

@@ -41,14 +41,19 @@ export const WORK = [
   command('task retry <task>', 'submit it again', tasks('retry')),
   command('task release [task]', 'let a held task start', tasks('release'), [['--all', 'all held tasks'], yes]),
   command('task logs <task>', 'what it logged', taskLogs('logs'), [['--follow', 'keep printing until it ends']]),
-  command('branch log <task>', 'the commits and files of the branch that a task left', branch('branchLog'), [inRepo]),
-  command('branch diff <task>', 'what it changed', branch('branchDiff'), [inRepo]),
-  command('branch checkout <task>', 'make the branch in your repository, and switch to it', branch('branchCheckout'), [
+  command(
+    'branch log [task]',
+    'the commits and files of the branch that a task left (default: the last one submitted with this repository)',
+    branch('branchLog'),
+    [inRepo],
+  ),
+  command('branch diff [task]', 'what it changed', branch('branchDiff'), [inRepo]),
+  command('branch checkout [task]', 'make the branch in your repository, and switch to it', branch('branchCheckout'), [
     inRepo,
     ['--as <name>', 'the name of the branch (default: hub/SESSION)'],
   ]),
   command(
-    'branch apply <task>',
+    'branch apply [task]',
     'merge it into the branch that you are on; conflicts are shown first',
     branch('branchApply'),
     [inRepo, yes],

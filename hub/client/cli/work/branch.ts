@@ -28,15 +28,30 @@ interface Opened {
   returned: Returned
 }
 
+/** The named task, else the one that was submitted last with a commit of this repository, which is then told. @throws Problem usage if there is none */
+async function chosenTask({ hub, terminal }: Context, named: string, repository: Repository): Promise<string> {
+  if (named !== '') return named
+  const { tasks } = await hub.call('task.list', { limit: 100 })
+  const ours = tasks.filter(({ depth, spec }) => depth === 0 && spec?.repository !== undefined)
+  for (const { id, agent, createdAtMs, spec } of ours.sort((one, other) => other.createdAtMs - one.createdAtMs)) {
+    const isHere = await commitOf(repository, spec?.repository?.base ?? '', '--repo').catch(() => undefined)
+    if (isHere === undefined) continue
+    terminal.note(`task ${shortId(id)} of ${agent ?? 'an agent'}, submitted ${whenText(createdAtMs, Date.now())}`)
+    return id
+  }
+  throw usage(`no task works on ${repository.dir}`, 'submit one with --repo DIR, or name its task')
+}
+
 /** The task's newest branch, judged in a mirror. @throws Problem if it has none, or if it is refused */
 async function withBranch(
   context: Context,
-  task: string,
+  named: string,
   options: Options,
   use: (opened: Opened) => Promise<number>,
 ): Promise<number> {
   const { hub, home } = context
-  const { task: view, attempts } = await hub.call('task.show', { id: task })
+  const repository = await findRepository(typed<string>(options.repo) ?? '.', '--repo')
+  const { task: view, attempts } = await hub.call('task.show', { id: await chosenTask(context, named, repository) })
   const wanted = view.spec?.repository
   if (wanted === undefined) throw usage(`task ${shortId(view.id)} works on no repository`, 'submit one with --repo DIR')
   const bundles = view.artifacts.flatMap((each) => {
@@ -49,7 +64,6 @@ async function withBranch(
     const next = isOver ? `\`hub task show ${shortId(view.id)}\` says why` : `\`hub wait ${shortId(view.id)}\``
     throw new Problem('no_branch', 'refused', `task ${shortId(view.id)} is ${view.state} and has left no branch`, next)
   }
-  const repository = await findRepository(typed<string>(options.repo) ?? '.', '--repo')
   await requireBase(repository, wanted.base)
   const spool = createSpool(home)
   const folder = spool.open()

@@ -39,7 +39,7 @@ export const codex: Recipe = {
   title: CLI.title,
   cli: CLI,
   kind: 'openai',
-  model: 'gpt-5.3-codex',
+  model: 'gpt-5.5',
   helpers: [],
   off: [
     {

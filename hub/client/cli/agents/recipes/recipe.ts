@@ -60,6 +60,9 @@ export const BUDGET = {
   hour: { input: 5_000_000, output: 1_000_000 },
 } as const
 
+/** Of all of them: npm, which runs tests of many repositories, looks for a newer npm at its end. */
+const ENV = { NPM_CONFIG_UPDATE_NOTIFIER: 'false' }
+
 /** The packages of npm lie here in the image. */
 export const NPM = '/usr/local/lib/node_modules'
 
@@ -83,7 +86,7 @@ export function cardText(
     driver,
     shell: true,
     run,
-    ...(env === undefined ? {} : { env }),
+    env: { ...ENV, ...env },
     limits: NIGHT,
     may: { egress: [upstream] },
   })

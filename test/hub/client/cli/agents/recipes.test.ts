@@ -142,9 +142,9 @@ describe('before anything is written', () => {
   test('the one that is named is taken, and the model that is named', async () => {
     const upstreams = ['a', 'b'].map((name) => ({ name, kind: 'openai' }))
     at.hub.on('GET /v1/upstreams', () => ({ body: { day: '2026-12-01', upstreams } }))
-    expect((await make('codex', '--upstream', 'b', '--model', 'gpt-5.5', '--yes')).code).toBe(0)
+    expect((await make('codex', '--upstream', 'b', '--model', 'gpt-5.6-luna', '--yes')).code).toBe(0)
     const { run } = readCard(join(at.home, 'coder', 'agent.yaml')).card
-    expect(run.join(' ')).toContain('-m gpt-5.5 ')
+    expect(run.join(' ')).toContain('-m gpt-5.6-luna ')
     expect(run.join(' ')).toContain('/up/b/v1')
   })
 

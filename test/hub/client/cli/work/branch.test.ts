@@ -380,6 +380,27 @@ describe('hub branch', () => {
     untouched(head)
   })
 
+  it('without a task takes the one submitted last with this repository, and says which', async () => {
+    const { base } = returns((agent) => agent.commit({ a: '1' }, 'Mine'))
+    const spec = (commit: string) => ({ repository: { base: commit, from: 'HEAD', change: true } })
+    const tasks = [
+      taskView({ id: `${TASK_ID.slice(0, -1)}2`, spec: spec('0'.repeat(40)), createdAtMs: 9 }),
+      taskView({ id: `${TASK_ID.slice(0, -1)}3`, createdAtMs: 8 }),
+      taskView({ id: `${TASK_ID.slice(0, -1)}4`, spec: spec(base), createdAtMs: 7, depth: 1 }),
+      taskView({ spec: spec(base), createdAtMs: 6 }),
+      taskView({ id: `${TASK_ID.slice(0, -1)}5`, spec: spec(base), createdAtMs: 5 }),
+    ]
+    at.hub.on('GET /v1/tasks', () => ({ body: { tasks, next: null } }))
+    const said = await at.run(['branch', 'log', '--repo', scene.dir])
+    expect([said.code, said.stdout]).toEqual([0, expect.stringContaining('Mine')])
+    expect(said.stderr).toContain('task 00000001 of echo, submitted')
+    const asked = at.hub.asked.filter(({ path }) => /^\/v1\/tasks\/./.test(path)).map(({ path }) => path)
+    expect(asked).toEqual([`/v1/tasks/${TASK_ID}`])
+    at.hub.on('GET /v1/tasks', () => ({ body: { tasks: tasks.slice(0, 3), next: null } }))
+    const none = await at.run(['branch', 'log', '--repo', scene.dir])
+    expect([none.code, none.stderr]).toEqual([2, expect.stringContaining('no task works on')])
+  })
+
   it('says what is missing: a branch, a repository, the commit that was sent', async () => {
     at.hub.on('GET /v1/tasks/:id', () => ({ body: { task: taskView(), attempts: [] } }))
     expect((await branch('log')).stderr).toContain('works on no repository')

@@ -1,6 +1,6 @@
 /**
  * The image of a real coding agent: Codex from npm (Apache-2.0) on the base `shell`, assembled like any agent's. What the package installs for
- * this machine is one static program (`scripts/codex`), which never runs outside a container.
+ * this machine is one static program (`scripts/cli`), which never runs outside a container.
  */
 import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
@@ -13,18 +13,25 @@ import { fileData } from '../../scripts/images/tar.ts'
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
 /** Its program for this machine. `scripts/test` fetches it before any test runs; a test alone fetches it where npm needs nothing special. */
-function codexProgram(): string {
-  const script = join(root, 'scripts', 'codex')
+export function cliProgram(name: 'codex' | 'gemini'): string {
+  const script = join(root, 'scripts', 'cli')
   try {
-    return execFileSync(script, ['path'], { encoding: 'utf8' }).trim()
+    return execFileSync(script, ['path', name], { encoding: 'utf8' }).trim()
   } catch {
     try {
-      execFileSync(script, ['up'], { stdio: ['ignore', 'ignore', 'pipe'], encoding: 'utf8' })
+      execFileSync(script, ['up', name], { stdio: ['ignore', 'ignore', 'pipe'], encoding: 'utf8' })
     } catch (thrown) {
-      throw new Error(`Codex is not there; run \`scripts/codex up\`: ${(thrown as { stderr?: string }).stderr ?? ''}`)
+      throw new Error(`${name} is not there; run \`scripts/cli up\`: ${(thrown as { stderr?: string }).stderr ?? ''}`)
     }
-    return execFileSync(script, ['path'], { encoding: 'utf8' }).trim()
+    return execFileSync(script, ['path', name], { encoding: 'utf8' }).trim()
   }
+}
+
+/** What npm must be told to install both CLIs without a network: from what `scripts/cli` has fetched. */
+export function offlineNpm(): Record<string, string> {
+  for (const name of ['codex', 'gemini'] as const) cliProgram(name)
+  const cache = execFileSync(join(root, 'scripts', 'cli'), ['cache'], { encoding: 'utf8' }).trim()
+  return { npm_config_cache: cache, npm_config_offline: 'true' }
 }
 
 export function codexImage(): Image {
@@ -32,7 +39,7 @@ export function codexImage(): Image {
   const shell = assembleImages(options).find(({ reference }) => reference === 'hub-test/shell:latest')
   if (shell === undefined) throw new Error('images/shell made no image')
   const program = layerOf('codex', [
-    { path: 'usr/local/bin/codex', kind: 'file', mode: 0o555, data: fileData(codexProgram()) },
+    { path: 'usr/local/bin/codex', kind: 'file', mode: 0o555, data: fileData(cliProgram('codex')) },
   ])
   return imageOf('hub-test/codex:latest', [...shell.layers, program], archOf(), shell.note)
 }
