@@ -265,12 +265,12 @@ test('Codex by its recipe asks for nothing but its model, also where there is a 
   await withLine('coder')
   models.script = () => ({ text: 'Nothing to do.' })
   const before = await soFar()
-  expect(await home.run('coder', { task: '--help' })).toMatchObject({
+  expect(await home.run('coder', { task: '--help' }, '--model', 'gpt-5.6-luna')).toMatchObject({
     state: 'succeeded',
     outcome: { value: { text: 'Nothing to do.' } },
   })
   const { asked, refused } = await outwardSince(before)
-  expect([asked.length, refused, asked[0]?.ask?.text]).toEqual([1, [], '--help'])
+  expect([refused, asked.map(({ ask }) => [ask?.model, ask?.text])]).toEqual([[], [['gpt-5.6-luna', '--help']]])
 })
 
 test('Gemini CLI by its recipe: a repository in and a branch out by its own tools, without a commit of its own, and nothing but its model asked', async () => {

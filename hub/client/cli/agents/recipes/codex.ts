@@ -1,7 +1,7 @@
 /** Codex (docs/egress.md says what it sends). Each word of its command line was tried in the box, with `--strict-config`, for the version of the table. */
 import { CODING_CLIS } from '../../../../protocol/coding-clis.ts'
 import { usage } from '../../../problem.ts'
-import { cardText, imageText, NPM, type Recipe, type RecipeFacts, TASK } from './recipe.ts'
+import { cardText, imageText, MODEL, NPM, type Recipe, type RecipeFacts, TASK } from './recipe.ts'
 
 const CLI = CODING_CLIS.codex
 
@@ -24,12 +24,12 @@ const SWITCHES = [
   'features.apps=false',
 ] as const
 
-function runOf({ upstream, model, arch }: RecipeFacts): string[] {
+function runOf({ upstream, arch }: RecipeFacts): string[] {
   const place = PLATFORMS[arch]
   if (place === undefined) throw usage(`there is no ${CLI.title} for ${arch}`, 'build on a machine of x64 or arm64')
   return [
     `${NPM}/@openai/${place}/bin/codex`,
-    ...['exec', '--json', '--skip-git-repo-check', '--dangerously-bypass-approvals-and-sandbox', '-m', model],
+    ...['exec', '--json', '--skip-git-repo-check', '--dangerously-bypass-approvals-and-sandbox', `--model=${MODEL}`],
     ...['model_provider=hub', providerOf(upstream), ...SWITCHES].flatMap((setting) => ['-c', setting]),
     ...['--', TASK],
   ]

@@ -3,7 +3,7 @@
  * repository, and nothing in a session can write it.
  */
 import { CODING_CLIS } from '../../../../protocol/coding-clis.ts'
-import { cardText, HEAP_MIB, imageText, NPM, type Recipe, type RecipeFacts, TASK } from './recipe.ts'
+import { cardText, HEAP_MIB, imageText, MODEL, NPM, type Recipe, type RecipeFacts, TASK } from './recipe.ts'
 
 const CLI = CODING_CLIS.gemini
 const SETTINGS = 'settings.json'
@@ -40,9 +40,9 @@ const settingsOf = ({ model }: RecipeFacts): string =>
     2,
   )}\n`
 
-const runOf = ({ model }: RecipeFacts): string[] => [
+const RUN = [
   ...['node', `--max-old-space-size=${HEAP_MIB}`, `${NPM}/@google/gemini-cli/bundle/gemini.js`],
-  ...['-m', model, '--approval-mode=yolo', '-o', 'stream-json', `--prompt=${TASK}`],
+  ...[`--model=${MODEL}`, '--approval-mode=yolo', '-o', 'stream-json', `--prompt=${TASK}`],
 ]
 
 export const gemini: Recipe = {
@@ -98,7 +98,7 @@ export const gemini: Recipe = {
       [
         'agent.yaml',
         cardText(facts, {
-          ...{ recipe: 'gemini', title: CLI.title, driver: 'stream-json', run: runOf(facts) },
+          ...{ recipe: 'gemini', title: CLI.title, driver: 'stream-json', run: RUN },
           env: {
             GEMINI_CLI_NO_RELAUNCH: 'true',
             GEMINI_CLI_TRUST_WORKSPACE: 'true',

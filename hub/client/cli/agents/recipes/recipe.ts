@@ -37,8 +37,9 @@ export interface Recipe {
   files(facts: RecipeFacts): ReadonlyMap<string, string>
 }
 
-/** Where a card tells how to call it: a word for each option that takes a value, so that no value is taken for an option. */
+/** What `run` is given for each task. It stands in the word of its option or after `--`, so that no value is taken for an option. */
 export const TASK = '{param:task}'
+export const MODEL = '{model}'
 
 /** The limits of a night: hub.yaml allows them to this agent, and its card asks for them. 2 GiB of workspace are 262 144 inodes. */
 export const NIGHT = {
@@ -76,7 +77,7 @@ interface CardWords {
 
 /** The card of a recipe. */
 export function cardText(
-  { name, upstream }: Pick<RecipeFacts, 'name' | 'upstream'>,
+  { name, upstream, model }: Pick<RecipeFacts, 'name' | 'upstream' | 'model'>,
   { recipe, title, driver, run, env }: CardWords,
 ): string {
   const document = new Document({
@@ -87,14 +88,15 @@ export function cardText(
     shell: true,
     run,
     env: { ...ENV, ...env },
+    defaults: { model },
     limits: NIGHT,
     may: { egress: [upstream] },
   })
   document.commentBefore = ` ${title}, by the recipe \`${recipe}\`: docs/reference/recipes.md says what is switched off, and why.`
-  const limits = document.get('limits', true) as { flow?: boolean }
-  limits.flow = true
-  const may = document.get('may', true) as { flow?: boolean }
-  may.flow = true
+  for (const key of ['defaults', 'limits', 'may']) {
+    const map = document.get(key, true) as { flow?: boolean }
+    map.flow = true
+  }
   const exec = `# Programs of the repository run through their interpreter alone. To let them run by themselves (docs/sandbox.md 8):\n# relax: [exec]\n`
   return `${document.toString({ lineWidth: 0 })}${exec}`
 }

@@ -143,8 +143,8 @@ describe('before anything is written', () => {
     const upstreams = ['a', 'b'].map((name) => ({ name, kind: 'openai' }))
     at.hub.on('GET /v1/upstreams', () => ({ body: { day: '2026-12-01', upstreams } }))
     expect((await make('codex', '--upstream', 'b', '--model', 'gpt-5.6-luna', '--yes')).code).toBe(0)
-    const { run } = readCard(join(at.home, 'coder', 'agent.yaml')).card
-    expect(run.join(' ')).toContain('-m gpt-5.6-luna ')
+    const { run, defaults } = readCard(join(at.home, 'coder', 'agent.yaml')).card
+    expect([run.join(' '), defaults]).toEqual([expect.stringContaining('--model={model} '), { model: 'gpt-5.6-luna' }])
     expect(run.join(' ')).toContain('/up/b/v1')
   })
 
