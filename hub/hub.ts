@@ -119,7 +119,7 @@ const SEALING_MS = 60_000
 export function createHub(options: HubOptions, outer: HubOuter): Hub {
   const { home, instance, version, settings, keys, bundleFolder, cards, host, uid, environment = {} } = options
   const { clock, log, hooks = [], redaction = createRedaction() } = outer
-  for (const folder of ['run', 'logs', 'artifacts', 'evidence'])
+  for (const folder of ['run', 'logs', 'artifacts', 'transcripts', 'evidence'])
     mkdirSync(join(home, folder), { recursive: true, mode: 0o700 })
   const fromEnvironment = options.secretsFromEnvironment ?? new Map()
   const secrets = createSecrets({ folder: join(home, 'secrets'), uid, fromEnvironment, know: redaction.know })

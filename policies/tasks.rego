@@ -26,6 +26,8 @@ answer := artifact if input.operation in {"artifact.get", "artifact.list"}
 
 answer := secret if input.operation == "secret.get"
 
+answer := transcript if input.operation in {"transcript.get", "transcript.put"}
+
 answer := own if input.operation in own_verbs
 
 # --- Which agent's session may begin, and for whom: asked wherever one begins, however the task came (faults F3, F4)
@@ -177,6 +179,7 @@ dispatch := object.union(admit.yes(rule), {"narrow": object.union_n([
 	permits(input.resource.agent)
 	dispatch_ttl > 0
 	relax_held
+	transcripts_held
 } else := chosen if {
 	dispatcher
 } else := admit.no(rule, ["only the hub's dispatcher may dispatch"]) if {
@@ -198,6 +201,13 @@ dispatch := object.union(admit.yes(rule), {"narrow": object.union_n([
 	name := input.resource.agent
 	permits(name)
 	count(above_ceiling) > 0
+} else := admit.no(rule, [
+	"agent ", name, " asks for transcripts, which are not granted: set agents.", name,
+	".transcripts to true in policy/data.json, or take it out of the card",
+]) if {
+	name := input.resource.agent
+	permits(name)
+	not transcripts_held
 } else := refusal
 
 dispatcher if {
@@ -244,6 +254,11 @@ default above_ceiling := set()
 above_ceiling := wanted_relax - {each | some each in input.resource.ceiling.relax} if {
 	not input.resource.origin.parent == null
 }
+
+# The conversation of a task is kept unmasked only where card and row both say so.
+transcripts_held if not input.resource.wanted.transcripts
+
+transcripts_held if data.agents[input.resource.agent].transcripts == true
 
 within_ceiling(_) if input.resource.ceiling.capabilities == null
 
@@ -400,4 +415,14 @@ secret := admit.yes("hub.tasks.secret") if {
 } else := admit.no("hub.tasks.secret", [
 	"agent ", input.principal.agent, " may not have secret ", input.resource.name, ": add \"", input.resource.name,
 	"\" to agents.", input.principal.agent, ".secrets in policy/data.json and to may.secrets of its card",
+])
+
+# Of its own task alone: the operation has no word for another one. The row is asked again each time.
+transcript := admit.yes("hub.tasks.transcript") if {
+	in_session
+	input.resource.transcripts == true
+	data.agents[input.principal.agent].transcripts == true
+} else := admit.no("hub.tasks.transcript", [
+	"agent ", input.principal.agent, " keeps no conversation: set agents.", input.principal.agent,
+	".transcripts to true in policy/data.json and `transcripts: true` in its card",
 ])

@@ -259,6 +259,43 @@ test_a_chain_narrows_relaxations if {
 	dispatch_from(dispatcher, "lead", relaxing(["exec"]), free, from_reader).reason == "agent reader may not delegate to lead: add \"lead\" to agents.reader.delegate in policy/data.json"
 }
 
+keeping := {"capabilities": [], "ttlMs": 60, "transcripts": true}
+
+with_row(transcripts) := object.union(agents, {"lead": object.union(agents.lead, {"transcripts": transcripts})})
+
+test_a_conversation_is_kept_where_card_and_row_both_say_so if {
+	refused := dispatch_refusal("agent lead asks for transcripts, which are not granted: set agents.lead.transcripts to true in policy/data.json, or take it out of the card")
+	dispatch(dispatcher, "lead", keeping, free) == refused
+	start := {
+		"operation": "task.dispatch", "principal": dispatcher,
+		"resource": {"agent": "lead", "needs": [], "wanted": keeping, "ceiling": free, "origin": people},
+	}
+	granted := tasks.answer with data.agents as with_row(true) with input as start
+	granted.narrow == {"capabilities": [], "ttlMs": 60}
+	tasks.answer == refused with data.agents as with_row(false) with input as start
+	tasks.answer == refused with data.agents as with_row("true") with input as start
+
+	# The other reasons come first.
+	dispatch(dispatcher, "reader", keeping, free).reason == "agent reader takes no submitted tasks: set agents.reader.submit to true in policy/data.json"
+}
+
+conversation(operation, transcripts, row) := result if {
+	result := tasks.answer with data.agents as with_row(row)
+		with input as {"operation": operation, "principal": lead, "resource": {"transcripts": transcripts}}
+}
+
+test_a_session_reads_and_keeps_its_own_conversation_alone if {
+	every operation in ["transcript.get", "transcript.put"] {
+		conversation(operation, true, true) == {"allow": true, "reason": "allowed", "rule": "hub.tasks.transcript"}
+		conversation(operation, true, false).reason == "agent lead keeps no conversation: set agents.lead.transcripts to true in policy/data.json and `transcripts: true` in its card"
+		conversation(operation, false, true).allow == false
+		conversation(operation, null, true).allow == false
+		every principal in [operator, dispatcher, {"kind": "automation", "actions": [operation]}, object.remove(lead, ["session"])] {
+			answer({"operation": operation, "principal": principal, "resource": {"transcripts": true}}).allow == false
+		}
+	}
+}
+
 test_dispatch_never_passes_the_ceiling_of_the_chain if {
 	wanted := {"capabilities": ["read", "lead"], "ttlMs": 4000}
 	narrow := {"capabilities": ["read"], "ttlMs": 2000}

@@ -14,10 +14,12 @@ import type { Vitals } from '../work/dispatch/vitals.ts'
 import type { Journal } from '../work/journal.ts'
 import type { Mailboxes } from '../work/messages/mailboxes.ts'
 import type { Agent } from '../work/registry.ts'
+import type { Transcripts } from '../work/transcripts.ts'
 
 export interface ViewParts {
   tasks: Tasks
   artifacts: Artifacts
+  transcripts: Pick<Transcripts, 'of'>
   journal: Journal
   mailboxes: Mailboxes
   vitals: Pick<Vitals, 'stalledSinceMs'>
@@ -25,7 +27,16 @@ export interface ViewParts {
   clock: Pick<Clock, 'bootMs'>
 }
 
-export function taskView(task: TaskRow, { tasks, artifacts, journal, dispatcher }: ViewParts): TaskView {
+/** What is kept for the next start of a task. */
+function conversationOf(task: string, transcripts: ViewParts['transcripts']): Pick<TaskView, 'conversation'> {
+  const kept = transcripts.of(task)
+  if (kept === undefined) return {}
+  const { keptAtMs, size, tries, as } = kept
+  return { conversation: { keptAtMs, size, tries, next: as } }
+}
+
+export function taskView(task: TaskRow, parts: ViewParts): TaskView {
+  const { tasks, artifacts, journal, dispatcher, transcripts } = parts
   const { id, state, agent, needs, params, priority, held, depth, parent, attempts, crashes, outcome, error } = task
   return {
     id,
@@ -54,6 +65,7 @@ export function taskView(task: TaskRow, { tasks, artifacts, journal, dispatcher 
     progress: journal.progressOf(id) ?? null,
     session: tasks.sessionOfTask(id)?.id ?? null,
     children: tasks.countChildren(id),
+    ...conversationOf(id, transcripts),
   }
 }
 

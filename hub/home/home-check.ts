@@ -19,7 +19,18 @@ import { HubError } from '../base/errors.ts'
 import { keepPublicFile, pem, readSigningKey } from '../guard/identity/keys.ts'
 
 const INSTANCE = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
-const FOLDERS = ['keys', 'policy', 'agents', 'run', 'logs', 'artifacts', 'evidence', 'secrets', 'watchdog']
+const FOLDERS = [
+  'keys',
+  'policy',
+  'agents',
+  'run',
+  'logs',
+  'artifacts',
+  'transcripts',
+  'evidence',
+  'secrets',
+  'watchdog',
+]
 
 const refused = (text: string): HubError => new HubError('config_invalid', text)
 

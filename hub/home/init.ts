@@ -39,7 +39,7 @@ const git = (folder: string, ...words: string[]): string =>
 
 const FOLDERS = [
   ...['agents', 'agents/schemas', 'policy', 'run', 'logs', 'watchdog'],
-  ...['artifacts', 'evidence', 'secrets'],
+  ...['artifacts', 'transcripts', 'evidence', 'secrets'],
 ]
 
 /**

@@ -156,7 +156,7 @@ export async function restoreHome(
       await mkdir(dirname(join(partial, path)), { recursive: true, mode: 0o700 })
       await copyFile(join(from, path), join(partial, path))
     }
-    for (const name of ['run', 'logs', 'watchdog', 'artifacts', 'evidence', 'secrets'])
+    for (const name of ['run', 'logs', 'watchdog', 'artifacts', 'transcripts', 'evidence', 'secrets'])
       await mkdir(join(partial, name), { recursive: true, mode: 0o700 })
     const instance = newUuid(random, clock.wallMs())
     await writeFile(join(partial, 'instance'), `${instance}\n`, { mode: 0o600 })

@@ -1,5 +1,6 @@
 /** Agent card: what an agent is, can do, and may ask for (docs/protocol.md 10). What a card asks for is a wish; policy grants or narrows it. */
 import { z } from 'zod'
+import { judgeTranscripts } from './card-transcripts.ts'
 import { dataClassShape } from './data-class.ts'
 import { canDo, DRIVER_NAMES, driverShape, driversText } from './drivers.ts'
 import { grantsShape } from './egress/grants.ts'
@@ -241,6 +242,19 @@ const cardKeysShape = z.strictObject({
     .describe(
       "offers the hub's verbs to the program as tools of MCP: `stdio`, by a program that its CLI starts; `http`, on loopback, only with `may.egress`. The image must be built again",
     ),
+  transcripts: z
+    .boolean()
+    .optional()
+    .meta({ usual: 'false' })
+    .describe(
+      'the conversation of its CLI is kept, unmasked, for the next start of the same task (docs/agents.md); the rules must grant it, or none of its sessions begins',
+    ),
+  resume: z
+    .array(z.string().min(1).max(4096))
+    .min(1)
+    .max(64)
+    .optional()
+    .describe('with `transcripts`: the program and its arguments where a start goes on with the conversation'),
   messages: z
     .strictObject({
       sends: z.record(typeShape, schemaPath.nullable()).default({}).describe('type to schema'),
@@ -264,14 +278,20 @@ const cardKeysShape = z.strictObject({
     .describe('what it asks for; the rules decide'),
 })
 
-/** What only some drivers can do is refused for the others. */
-export const agentCardShape = cardKeysShape.superRefine(({ driver, permissions, mcp, may }, context) => {
+/** What only some drivers can do is refused for the others, and so is a key that needs another. */
+export const agentCardShape = cardKeysShape.superRefine((card, context) => {
+  const { driver, permissions, mcp, may } = card
+  const fault = (key: string, message: string) => context.addIssue({ code: 'custom', path: [key], message })
   const noWay = mcpProblem(mcp, may.egress)
-  if (noWay !== undefined) context.addIssue({ code: 'custom', path: ['mcp'], message: noWay })
-  if (permissions === undefined || canDo(driver, 'asksPermission')) return
-  const able = DRIVER_NAMES.filter((each) => canDo(each, 'asksPermission')).join(', ')
-  const message = `the driver ${driver} asks nothing before it uses a tool, so this would have no effect: take it out, or use one of ${able}`
-  context.addIssue({ code: 'custom', path: ['permissions'], message })
+  if (noWay !== undefined) fault('mcp', noWay)
+  if (permissions !== undefined && !canDo(driver, 'asksPermission')) {
+    const able = DRIVER_NAMES.filter((each) => canDo(each, 'asksPermission')).join(', ')
+    fault(
+      'permissions',
+      `the driver ${driver} asks nothing before it uses a tool, so this would have no effect: take it out, or use one of ${able}`,
+    )
+  }
+  judgeTranscripts(card, fault)
 })
 
 export type AgentCard = z.output<typeof agentCardShape>

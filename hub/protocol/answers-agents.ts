@@ -55,9 +55,20 @@ export const AGENT_ANSWERS = {
           .literal('chat')
           .optional()
           .describe('only of a session that goes on after each turn, until it is closed'),
+        resume: z.array(z.string()).optional().describe('in the place of `run` where it goes on with a conversation'),
       }),
       secrets: z.array(z.string()),
       egress: handedEgressShape.optional(),
+      transcript: z
+        .strictObject({
+          sha256: sha256Shape,
+          size: z.int(),
+          tries: z.int().describe('starts that went on with it and fell'),
+          as: z.enum(['resume', 'text']).describe('whether this start goes on with it or is only told its end'),
+        })
+        .nullable()
+        .optional()
+        .describe('the conversation that is kept for this start; absent where its card asks for none'),
       task: z.strictObject({
         task: uuidShape,
         attempt: z.int().describe('1 for the first try'),
@@ -95,5 +106,10 @@ export const AGENT_ANSWERS = {
   'tool.permit': row('Asks whether it may use a tool; sent as `message.send`.', sent),
   'session.turn': row('Says that a turn begins or ends; sent as `message.send`.', sent),
   'session.frame': row('Says what comes of a turn: text, a call of a tool, tokens; sent as `message.send`.', sent),
+  'transcript.put': row(
+    'Keeps the conversation of its own task for the next start of it, in the place of what was kept before.',
+    z.strictObject({ sha256: sha256Shape, size: z.int() }),
+  ),
+  'transcript.get': row('The bytes of the conversation of its own task.', null),
   'secret.get': row('The bytes of a secret that its card names and the rules allow.', null),
 }

@@ -33,7 +33,10 @@ export const DRIVERS = {
     features: ['ownProcess', 'takesMessages', 'takesWishes', 'takesPrompts', 'cancelsTurns', 'asksPermission'],
   },
   command: { how: 'as an ordinary program', features: ['ownProcess'] },
-  'stream-json': { how: 'as a coding CLI that prints one JSON event a line', features: ['ownProcess', 'reportsUsage'] },
+  'stream-json': {
+    how: 'as a coding CLI that prints one JSON event a line',
+    features: ['ownProcess', 'reportsUsage', 'resumes'],
+  },
   acp: {
     how: 'as a coding agent of the Agent Client Protocol',
     features: ['waitsForReady', 'ownProcess', 'takesPrompts', 'cancelsTurns', 'asksPermission', 'reportsUsage'],

@@ -281,6 +281,8 @@ export const OPERATIONS = {
   'artifact.put': op('artifact.stored', 'own', [...people, 'agent'], artifactPutShape),
   'artifact.get': op('artifact.fetched', 'read', [...people, 'agent'], artifactRef),
   'artifact.list': op('artifact.listed', 'read', [...people, 'agent'], artifactListShape),
+  'transcript.put': op('transcript.kept', 'own', agent, z.strictObject({ sha256: sha256Shape })),
+  'transcript.get': op('transcript.handed', 'own', agent, none),
   'policy.status': op('policy.shown', 'read', people, none),
   'policy.reload': op('policy.reloaded', 'mending', owner, reasonShape),
   'policy.show': op('policy.files_shown', 'read', owner, none),

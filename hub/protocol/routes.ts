@@ -107,5 +107,7 @@ export const AGENT_ROUTES = {
   'artifact.get': get('/v1/artifacts/:sha256'),
   'artifact.list': get('/v1/artifacts'),
   'secret.get': get('/v1/secrets/:name'),
+  'transcript.put': put('/v1/transcript/:sha256'),
+  'transcript.get': get('/v1/transcript'),
 } satisfies Partial<Record<OperationName, Route>>
 export type AgentRouteName = keyof typeof AGENT_ROUTES

@@ -68,6 +68,10 @@ const resource = z.strictObject({
       relax: names
         .optional()
         .describe('of a start: walls of its container that its card asks to have moved; absent for none'),
+      transcripts: z
+        .literal(true)
+        .optional()
+        .describe('of a start: its card asks to have the conversation of its task kept; absent where it does not'),
     })
     .optional()
     .describe('of a start or a delegation: what is asked for'),
@@ -149,6 +153,7 @@ const resource = z.strictObject({
   emergency: z.string().nullable().optional().describe('of a flag: the reason of an emergency entry, or null'),
   forMs: z.number().nullable().optional().describe('of a flag: for how long, in milliseconds, or null'),
   own: z.boolean().optional().describe('of an artifact that a session asks for: its own task stored it'),
+  transcripts: z.boolean().optional().describe('of the conversation of a task: the card of the session asks for it'),
   inherited: z.boolean().optional().describe('of the same: it is an input of its task, or of a child'),
   body: z
     .record(z.string(), z.unknown())

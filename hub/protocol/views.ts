@@ -80,6 +80,15 @@ export const taskShape = z.strictObject({
   progress: kept(progressShape).describe('what the agent said last'),
   session: kept(sessionIdShape).describe('the session that works for it now'),
   children: count,
+  conversation: z
+    .strictObject({
+      keptAtMs: instant,
+      size: bytes,
+      tries: count.describe('starts that went on with it and fell'),
+      next: z.enum(['resume', 'text']).describe('whether the next start goes on with it or is only told its end'),
+    })
+    .optional()
+    .describe('what is kept for the next start of it; absent where nothing is. Nobody but that start reads it'),
 })
 
 export const attemptShape = z.strictObject({

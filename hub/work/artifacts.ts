@@ -9,14 +9,12 @@
  * A5. What a session keeps while its program works is marked, and is never in the way of what the program stores: that replaces it, counts
  *     without it, and a success takes the rest of it away. After any other end it stays, marked.
  */
-import { createHash } from 'node:crypto'
 import { mkdirSync, renameSync, rmSync } from 'node:fs'
-import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import type { Clock } from '../base/clock.ts'
 import { HubError } from '../base/errors.ts'
-import { base32, type Random } from '../base/random.ts'
+import type { Random } from '../base/random.ts'
 import { hideUnknown, type Redaction } from '../base/redaction.ts'
 import type { Alerts } from '../guard/alerts/alerts.ts'
 import { assertGrant, assertStopGrant, type Grant, type StopGrant } from '../guard/grant.ts'
@@ -25,6 +23,7 @@ import { classFact, type DataClass, strictestClass } from '../protocol/data-clas
 import { judgeArtifactName } from '../protocol/paths.ts'
 import type { Store } from '../store/database.ts'
 import { beginsOrEnds, valuesOf } from '../store/id-part.ts'
+import { type Arrived, type Arriving, createArriving } from './arriving.ts'
 import { type ArtifactChecks, createArtifactChecks, createDamageAlerts } from './artifact-checks.ts'
 import type { TaskRow } from './dispatch/rows.ts'
 
@@ -38,21 +37,12 @@ export interface ArtifactView {
 export interface WithheldArtifact extends ArtifactView {
   task: string
 }
-/** A file that has arrived whole and belongs to nobody yet. */
-export interface Arrived {
-  path: string
-  sha256: string
-  size: number
-}
 /** The owner of the rows for what a person or token uploaded: proof that these very bytes came from them. */
 export const uploadsOf = (principal: Principal): string => ownerText(principal)
 /** All other rows belong to a task; a task id holds no colon. */
 const NO_UPLOAD = `(task <> '${uploadsOf(OPERATOR)}' and instr(task, ':') = 0)`
 
-export interface Artifacts {
-  /** Streams into a temporary file. Throws `too_large` at the cap, and `schema_invalid` if the digest differs. */
-  receive(source: Readable, sha256: string, bytesMax: number): Promise<Arrived>
-  discard(arrived: Arrived): void
+export interface Artifacts extends Arriving {
   /**
    * Makes the file an artifact of this owner under this name. Its class is never looser than that of the same bytes of this owner, so storing
    * them again does not loosen it. Throws `too_large` above the owner's total.
@@ -121,9 +111,7 @@ export function createArtifacts(
   },
 ): Artifacts {
   const { store, clock, random, alerts, redaction = hideUnknown() } = parts
-  const arriving = join(options.folder, 'arriving')
-  rmSync(arriving, { recursive: true, force: true })
-  mkdirSync(arriving, { recursive: true, mode: 0o700 })
+  const arriving = createArriving(join(options.folder, 'arriving'), 'artifact', random)
 
   const some = 'quarantined_at_ms is null'
   const digests = store.prepare('select distinct sha256 from artifact where sha256 > ? order by sha256 limit ?').pluck()
@@ -155,31 +143,7 @@ export function createArtifacts(
   )
 
   return {
-    async receive(source, sha256, bytesMax) {
-      const path = join(arriving, base32(random, 16))
-      const file = await open(path, 'wx', 0o600)
-      const hash = createHash('sha256')
-      let size = 0
-      try {
-        for await (const chunk of source as AsyncIterable<Buffer>) {
-          size += chunk.length
-          if (size > bytesMax)
-            throw new HubError('too_large', `the artifact is larger than ${bytesMax} bytes, the most this hub takes`)
-          hash.update(chunk)
-          await file.write(chunk)
-        }
-        if (hash.digest('hex') !== sha256)
-          throw new HubError('schema_invalid', 'the content does not match the digest in the path')
-        await file.sync()
-        await file.close()
-        return { path, sha256, size }
-      } catch (thrown) {
-        await file.close().catch(() => undefined)
-        rmSync(path, { force: true })
-        throw thrown
-      }
-    },
-    discard: (arrived) => rmSync(arrived.path, { force: true }),
+    ...arriving,
 
     put(grant, arrived, { owner, name, session, totalBytesMax, dataClass: given, unfinished }) {
       assertGrant(grant, 'artifact.put')

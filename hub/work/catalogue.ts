@@ -23,6 +23,7 @@ import { createImageChecks, type ImageSettings } from './sandbox/image-checks.ts
 import { createResolveImage, SHELL_NOTE } from './sandbox/image-gate.ts'
 import { type Provenance, provenanceOf } from './sandbox/provenance.ts'
 import { createSessionCards } from './session-cards.ts'
+import { createTranscripts } from './transcripts.ts'
 
 export interface CatalogueOptions extends AskedModelOptions {
   /** Where cards lie beside those of the home; nowhere without it. */
@@ -86,8 +87,19 @@ export function createCatalogue(
       },
     },
   )
+  const transcripts = createTranscripts(
+    { folder: join(home, 'transcripts') },
+    {
+      ...{ store, clock: host.steady, random },
+      // While its container is not gone it may still write to what it was given.
+      isLive: (session) => (tasks.standing(session)?.state ?? 'recycled') !== 'recycled',
+      onFault: (path, reason) => log.error({ path, reason }, 'a conversation could not be deleted'),
+    },
+  )
+  tasks.listen(transcripts.listener)
   return {
     registry,
+    transcripts,
     sessionCards: createSessionCards(store, { loaded: registry.startsWith }),
     artifacts: createArtifacts(
       { folder: join(home, 'artifacts') },

@@ -127,7 +127,7 @@ export function createWork(options: WorkOptions, outer: WorkOuter) {
     meters: { ...messaging.meters, ...supervision.meters, ...containment.meters },
     asking,
     runtime: runtimeGate,
-    upkeep: createUpkeep(options, { clock, log, guard }),
+    upkeep: createUpkeep(options, { clock, log, guard, transcripts: catalogue.transcripts }),
     /** Sets the one listener for a task or session that may need a loop's attention now. */
     onDue(listener: () => void) {
       due = listener

@@ -1,8 +1,8 @@
-/** `{input}`, `{param:name}` and the places of wishes in a command's argv. Pure: each value stays inside its one element, and no shell reads it. */
+/** `{input}`, `{param:name}`, `{earlier}` and the places of wishes in a command's argv. Pure: each value stays inside its one element, and no shell reads it. */
 import { HubError } from '../../hub/base/errors.ts'
 import { PLACE_NAMES, placeText, type Wishes } from '../../hub/protocol/wish-places.ts'
 
-const PLACE = new RegExp(`\\{(?:input|(${PLACE_NAMES.join('|')})|param:([A-Za-z0-9_-]{1,64}))\\}`, 'g')
+const PLACE = new RegExp(`\\{(?:input|(${PLACE_NAMES.join('|')})|param:([A-Za-z0-9_-]{1,64})|(earlier))\\}`, 'g')
 
 export interface Expanded {
   argv: string[]
@@ -10,14 +10,23 @@ export interface Expanded {
   namesInput: boolean
 }
 
-/** Throws `schema_invalid` for a parameter or wish the task does not have, or an input it was not given. What is put in is not read again. */
+/**
+ * Throws `schema_invalid` for a parameter or wish the task does not have, or an input it was not given. What is put in is not read again.
+ * `{earlier}` stays as it is where `earlier`, the end of an earlier conversation, is undefined.
+ */
 export function expandArgv(
   run: readonly string[],
-  given: { input: string | undefined; params: Readonly<Record<string, unknown>>; spec?: Wishes | undefined },
+  given: {
+    input: string | undefined
+    params: Readonly<Record<string, unknown>>
+    spec?: Wishes | undefined
+    earlier?: string | undefined
+  },
 ): Expanded {
   let namesInput = false
   const argv = run.map((word) =>
-    word.replaceAll(PLACE, (_, place: string | undefined, name: string | undefined) => {
+    word.replaceAll(PLACE, (whole, place?: string, name?: string, isEarlier?: string) => {
+      if (isEarlier !== undefined) return given.earlier ?? whole
       if (place !== undefined) return wishText(place, given.spec)
       if (name !== undefined) return textOf(name, given.params)
       namesInput = true

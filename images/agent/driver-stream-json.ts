@@ -12,9 +12,9 @@ import { createStreamRun, type Note, type Verdict } from './stream-run.ts'
 const QUIET_END_MS = 3_000
 
 export async function driveStreamJson(options: DriverOptions): Promise<Ending> {
-  const { hub, env, workspace, cwd, log, input } = options
+  const { hub, env, workspace, cwd, log, input, earlier, said } = options
   const { task } = hub.joined
-  const { argv } = expandArgv(options.argv, { input, params: task.params, spec: task.spec })
+  const { argv } = expandArgv(options.argv, { input, params: task.params, spec: task.spec, earlier })
   const child = startChild(argv, { env, cwd })
   options.silence.watch(child)
   // Some of them wait for the end of their input before they begin.
@@ -35,7 +35,10 @@ export async function driveStreamJson(options: DriverOptions): Promise<Ending> {
     const event = parse(text)
     // Beside their events they print warnings.
     if (event === undefined) return held.add(text)
-    for (const seen of readEvent(event)) run.take(seen).forEach(show)
+    for (const seen of readEvent(event)) {
+      said?.(...(seen.kind === 'said' ? ([seen.text, seen.joins === true] as const) : (['', false] as const)))
+      run.take(seen).forEach(show)
+    }
   }
 
   let parted = false

@@ -38,6 +38,10 @@ export interface DriverOptions {
   chat: boolean
   /** Is told of the program's process: only so can the hub end one that says nothing. */
   silence: Pick<Silence, 'watch' | 'ended'>
+  /** What stands for `{earlier}` in `argv`; undefined where nothing is kept of conversations. */
+  earlier?: string | undefined
+  /** Hears what the program says; see transcripts.ts. */
+  said?: ((text: string, joins: boolean) => void) | undefined
 }
 
 /** How the hub's grace is divided: half to end by itself, a quarter after SIGTERM, the rest for storing outputs. */

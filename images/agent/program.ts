@@ -10,6 +10,8 @@ import { unpackInputs } from './inputs.ts'
 import { createLogLines } from './log-lines.ts'
 import type { RepositoryWork } from './repository.ts'
 import type { Silence } from './silence.ts'
+import type { StreamValue } from './stream-run.ts'
+import type { Transcripts } from './transcripts.ts'
 
 const LAST_WORDS_MS = 1_000
 /** For keeping what a program that fell has left. */
@@ -23,9 +25,18 @@ interface ProgramPlace {
   classes: Classes
   /** The clone that the program works in, if the task has one. */
   repository: RepositoryWork | undefined
+  /** The conversation over the starts of the task, if its card has it kept. */
+  transcripts: Transcripts | undefined
   /** Keeps what there is, although the program gave no result. */
   fallen: () => Promise<void>
   silence: Silence
+}
+
+/** The program failed before it began its conversation. */
+function isIdle(ending: Ending): boolean {
+  if (ending.kind === 'crash' || ending.result.outcome === 'succeeded') return false
+  const { text = '', conversation, calls } = (ending.result.value ?? {}) as Partial<StreamValue>
+  return text === '' && conversation === undefined && (calls?.done ?? 0) + (calls?.failed ?? 0) === 0
 }
 
 /**
@@ -35,7 +46,7 @@ interface ProgramPlace {
 export async function runProgram(
   hub: HubAgent,
   { inputs }: TaskFacts,
-  { workspace, home, told, classes, repository, fallen, silence }: ProgramPlace,
+  { workspace, home, told, classes, repository, transcripts, fallen, silence }: ProgramPlace,
 ): Promise<unknown> {
   const { driver, run, mode } = hub.joined.program
   const log = createLogLines({
@@ -55,7 +66,15 @@ export async function runProgram(
     const env = { ...environmentOf(hub, home), ...told }
     const cwd = repository?.folder ?? workspace
     const prompts = { turns: hub.turns, chat: mode === 'chat', silence }
-    return await drive({ hub, argv: run, env, workspace, cwd, log, classes, input, inputFolder: folder, ...prompts })
+    const options = { hub, argv: run, env, workspace, cwd, log, classes, input, inputFolder: folder, ...prompts }
+    if (transcripts === undefined) return await drive(options)
+    const talk = () => drive({ ...options, ...transcripts.begin(), said: transcripts.said })
+    const { goesOn } = transcripts.begin()
+    const ending = await talk()
+    if (!goesOn || hub.signal.aborted || !isIdle(ending)) return ending
+    // What it was given back is of no use to it, such as after its version has changed.
+    await transcripts.giveUp()
+    return await talk()
   }
   // What prevents the program from starting would prevent it again: a failed task, not a crash.
   const ending = await drive().catch((thrown: unknown) => failed((thrown as Error).message))

@@ -17,6 +17,7 @@ import { imageEnvironment } from './image-environment.ts'
 import { createOutputs, KEEP_EVERY_MS, type Outputs } from './outputs.ts'
 import type { RepositoryWork } from './repository.ts'
 import { createSilence } from './silence.ts'
+import type { Transcripts } from './transcripts.ts'
 
 const workspace = process.env.HUB_WORKSPACE ?? '/workspace'
 const home = process.env.HUB_AGENT_HOME ?? '/tmp/home'
@@ -90,11 +91,21 @@ async function openWork(hub: HubAgent): Promise<{ repository?: RepositoryWork; f
   }
 }
 
+/** Puts back the conversation of an earlier start, if the card has it kept, where its program will look for it. */
+async function openConversation(hub: HubAgent): Promise<Transcripts | undefined> {
+  if (hub.joined.transcript === undefined) return undefined
+  const [{ openTranscripts }, { environmentOf }] = await Promise.all([import('./transcripts.ts'), import('./child.ts')])
+  return await openTranscripts(hub, environmentOf(hub, home).HOME ?? home)
+}
+
 /** Stores what the program leaves, and judges whether it did anything. */
 async function storeWork(
   hub: HubAgent,
-  { repository, outputs }: { repository: RepositoryWork | undefined; outputs: Outputs },
+  parts: { repository: RepositoryWork | undefined; outputs: Outputs; transcripts: Transcripts | undefined },
 ): Promise<Afterthought> {
+  const { repository, outputs, transcripts } = parts
+  // Stopped from outside, so the task may begin again. Any other result is its end.
+  if (hub.signal.aborted) await transcripts?.save()
   const saved = await repository?.save()
   const stored = await outputs.store()
   const lost = [saved?.lost, stored].filter(Boolean).join('; ') || undefined
@@ -118,7 +129,9 @@ failure ??= tools.failure
 const work: Awaited<ReturnType<typeof openWork>> = failure === undefined ? await openWork(hub) : {}
 failure ??= work.failure
 const { repository } = work
+const transcripts = failure === undefined ? await openConversation(hub) : undefined
 const keep = async () => {
+  await transcripts?.save()
   await repository?.save()
   await outputs.keep()
 }
@@ -143,8 +156,17 @@ else if (hub.joined.program.driver === 'sdk') {
   const own = createClasses()
   classes = own
   hub.onTask((task) =>
-    runProgram(hub, task, { workspace, home, told: tools.told, classes: own, repository, fallen: keep, silence }),
+    runProgram(hub, task, {
+      workspace,
+      home,
+      told: tools.told,
+      classes: own,
+      repository,
+      transcripts,
+      fallen: keep,
+      silence,
+    }),
   )
 }
-await hub.run({ failure, beforeResult: () => storeWork(hub, { repository, outputs }) })
+await hub.run({ failure, beforeResult: () => storeWork(hub, { repository, outputs, transcripts }) })
 process.exit(0)

@@ -20,6 +20,8 @@ export interface SessionOptions {
   secrets?: Readonly<Record<string, string>>
   /** What the join answers of egress; nothing without it. */
   egress?: JoinAnswer['egress']
+  /** The conversation that is kept for it, null for none; its card asks for none without it. */
+  transcript?: { bytes: Buffer; tries?: number; as?: 'resume' | 'text' } | null
   /** From the first join on, so that a process has all of it, however long it takes to start. */
   ttlMs?: number
   tokenMs?: number
@@ -35,6 +37,8 @@ export interface EntranceSession {
   readonly joinedAt: () => number | undefined
   /** Resolves with the first result posted. */
   readonly result: Promise<ResultBody>
+  /** Every conversation that it kept, the newest last. */
+  readonly transcripts: Buffer[]
   readonly artifactNames: Map<string, string>
   /** By name, of those that were stored with one. */
   readonly artifactClasses: Map<string, string>
@@ -88,6 +92,14 @@ export function createAgentEntrance({ dir, judge, onAccepted }: EntranceOptions)
     },
     close: () => Promise.all([...sessions.values()].map((each) => each.crash())),
   }
+}
+
+/** What the join says of a conversation that is kept. */
+function keptFact(kept: SessionOptions['transcript']): Pick<JoinAnswer, 'transcript'> {
+  if (kept === undefined) return {}
+  if (kept === null) return { transcript: null }
+  const { bytes, tries = 0, as = 'resume' } = kept
+  return { transcript: { sha256: sha256(bytes), size: bytes.length, tries, as } }
 }
 
 interface World extends Omit<EntranceOptions, 'judge' | 'onAccepted'> {
@@ -163,7 +175,7 @@ function createSession(world: World, options: SessionOptions): EntranceSession {
     if (needsToken && (header('hub-token') !== token || Date.now() >= tokenEndsAtMs)) return 'unauthenticated'
     if (nonces.has(nonce)) return 'nonce_used'
     nonces.add(nonce)
-    const wanted = path.startsWith('/v1/artifacts/') ? 'application/octet-stream' : 'application/json'
+    const wanted = /^\/v1\/(?:artifacts|transcript)\//.test(path) ? 'application/octet-stream' : 'application/json'
     if (request.method !== 'GET' && header('content-type') !== wanted) return 'schema_invalid'
     return undefined
   }
@@ -211,6 +223,7 @@ function createSession(world: World, options: SessionOptions): EntranceSession {
     const { method = '' } = request
     const url = new URL(path, 'http://hub')
     const artifact = /^\/v1\/artifacts\/([0-9a-f]{64})$/.exec(url.pathname)?.[1]
+    const conversation = /^\/v1\/transcript\/([0-9a-f]{64})$/.exec(url.pathname)?.[1]
     const answer = (status: number, value: unknown) => {
       if (lostPath !== undefined && path.startsWith(lostPath)) {
         lostPath = undefined
@@ -223,8 +236,8 @@ function createSession(world: World, options: SessionOptions): EntranceSession {
     const problem = (code: ErrorCode, facts: object = {}) =>
       answer(ERRORS[code].status, { code, detail: `${code} of the stand-in`, next: ERRORS[code].next, ...facts })
 
-    const claimedSha =
-      method === 'PUT' && artifact !== undefined ? artifact : body.length === 0 ? EMPTY_SHA : sha256(body)
+    const named = method === 'PUT' ? (artifact ?? conversation) : undefined
+    const claimedSha = named ?? (body.length === 0 ? EMPTY_SHA : sha256(body))
     const refused = refusal(request, path, claimedSha, body)
     if (refused !== undefined) return problem(refused)
     const entry: EntranceSession['seen'][number] = {
@@ -242,7 +255,7 @@ function createSession(world: World, options: SessionOptions): EntranceSession {
       const secrets = Object.keys(options.secrets ?? {})
       const { egress } = options
       const facts = { session: id, agent: self.agent, instance: 'test', deadlineMs, program, secrets, egress, task }
-      return answer(200, { ...facts, ...newToken() })
+      return answer(200, { ...facts, ...keptFact(options.transcript), ...newToken() })
     }
     if (path === '/v1/renew') {
       if (steppedClock !== undefined) return problem('mode_degraded')
@@ -262,6 +275,12 @@ function createSession(world: World, options: SessionOptions): EntranceSession {
       return denied === undefined
         ? answer(200, { id: parsed.data.id, outcome: 'accepted' })
         : problem(denied.code, denied)
+    }
+    if (path === '/v1/transcript') return answer(200, options.transcript?.bytes ?? Buffer.alloc(0))
+    if (conversation !== undefined) {
+      if (sha256(body) !== conversation) return problem('schema_invalid')
+      self.transcripts.push(body)
+      return answer(200, { sha256: conversation, size: body.length })
     }
     if (path.startsWith('/v1/secrets/')) {
       const value = options.secrets?.[path.slice('/v1/secrets/'.length)] ?? ''
@@ -299,6 +318,7 @@ function createSession(world: World, options: SessionOptions): EntranceSession {
     seen: [],
     joinedAt: () => joinedAt,
     result,
+    transcripts: [],
     artifactNames: new Map(),
     artifactClasses: new Map(),
     deliver(delivery) {

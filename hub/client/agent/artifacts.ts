@@ -5,6 +5,7 @@ import { HubError } from '../../base/errors.ts'
 import type { DataClass } from '../../protocol/data-class.ts'
 import type { FolderRef } from '../../protocol/envelope.ts'
 import { checkManifest, type FolderEntry, type FolderManifest, MANIFEST_BYTES_MAX } from '../../protocol/folder.ts'
+import { TRANSCRIPT_BYTES_MAX, TRANSCRIPT_HEAD_BYTES_MAX } from '../../protocol/transcripts.ts'
 import type { ArtifactRow } from './contract.ts'
 import type { Transport } from './transport.ts'
 
@@ -21,6 +22,15 @@ export interface Artifacts {
   /** Bytes `start` up to, not including, `end`; all of it without them. Throws `too_large` above `bytesMax` (16 MiB). */
   get(sha256: string, range?: { start?: number; end?: number; bytesMax?: number }): Promise<Buffer>
   list(): Promise<ArtifactRow[]>
+  /** The conversation of this task, where the card says `transcripts: true`. For the shim. */
+  readonly transcript: Transcript
+}
+
+export interface Transcript {
+  /** Keeps it for the next start of this task, in the place of what was kept before. */
+  put(content: Buffer): Promise<void>
+  /** What is kept for this start, whole. Throws `artifact_corrupt`, `unknown_artifact`. */
+  get(): Promise<Buffer>
 }
 
 export interface FileContent {
@@ -43,6 +53,25 @@ export interface Folder {
 
 const GET_BYTES_MAX = 16 * 1024 ** 2
 const WINDOW_BYTES = 4 * 1024 ** 2
+
+const createTranscript = (transport: Transport): Transcript => ({
+  async put(content) {
+    const sha256 = createHash('sha256').update(content).digest('hex')
+    await transport.call({
+      method: 'PUT',
+      path: `/v1/transcript/${sha256}`,
+      body: content,
+      contentType: 'application/octet-stream',
+      patient: true,
+    })
+  },
+  get: () =>
+    transport.call({
+      method: 'GET',
+      path: '/v1/transcript',
+      answerBytesMax: TRANSCRIPT_BYTES_MAX + TRANSCRIPT_HEAD_BYTES_MAX,
+    }),
+})
 
 export function createArtifacts(transport: Transport): Artifacts {
   return {
@@ -72,6 +101,7 @@ export function createArtifacts(transport: Transport): Artifacts {
       const body = await transport.call({ method: 'GET', path: '/v1/artifacts' })
       return (JSON.parse(body.toString()) as { artifacts: ArtifactRow[] }).artifacts
     },
+    transcript: createTranscript(transport),
   }
 }
 

@@ -6,6 +6,7 @@ import type { Delivery, FolderRef } from '../../protocol/envelope.ts'
 import type { McpWay } from '../../protocol/mcp-ways.ts'
 import type { StopReason } from '../../protocol/stop-reasons.ts'
 import type { TaskSpec } from '../../protocol/task-spec.ts'
+import type { KeptTranscript } from '../../protocol/transcripts.ts'
 import type { Wishes } from '../../protocol/wish-places.ts'
 
 export type Body = Record<string, unknown>
@@ -38,6 +39,8 @@ export interface Program {
   mode?: 'chat'
   /** How the shim offers the hub's verbs as tools of MCP; absent where the card asks for none. */
   mcp?: McpWay[]
+  /** In the place of `run` where it goes on with an earlier conversation. */
+  resume?: string[]
 }
 
 export interface TokenAnswer {
@@ -59,6 +62,8 @@ export interface JoinAnswer extends TokenAnswer {
   secrets: string[]
   /** What it may reach outside; absent for a session that has no such way. */
   egress?: HandedEgress
+  /** The conversation that is kept for this start, null for none; absent where its card asks for none. */
+  transcript?: KeptTranscript | null
   task: TaskFacts
 }
 

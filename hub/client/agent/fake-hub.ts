@@ -22,7 +22,7 @@ import { comparePaths, judgePath } from '../../protocol/paths.ts'
 import { STOP_GRACE_MS } from '../../protocol/stop-grace.ts'
 import type { Delegation, HubAgent, Progress } from '../agent.ts'
 import { createAnswers } from './answers.ts'
-import { type Artifacts, createFolder } from './artifacts.ts'
+import { type Artifacts, createFolder, type Transcript } from './artifacts.ts'
 import { createBudgetWarnings } from './budget-warnings.ts'
 import type { ArtifactRow, Body, ChildOutcome, JoinAnswer, TaskFacts } from './contract.ts'
 import { answerOf, createFakeInbox, createFakeTurns, type DeliverOptions, type FakeTurns } from './fake-turns.ts'
@@ -117,6 +117,11 @@ const taskOf = (given: Partial<TaskFacts> | undefined, inputs: FolderRef | null)
   tasksLeft: 64,
   ...given,
 })
+
+/** Only the shim keeps conversations, for programs that know nothing of the SDK. */
+const noTranscript = () =>
+  Promise.reject(new HubError('policy_denied', 'an agent of the SDK has no conversation that is kept'))
+const NO_TRANSCRIPT: Transcript = { put: noTranscript, get: noTranscript }
 
 /** For the unit tests of an agent. */
 export function createFakeHub(options: FakeHubOptions = {}): FakeHub {
@@ -320,6 +325,7 @@ function createFakeArtifacts(onPut: (name: string) => void): FakeArtifacts {
         return Buffer.from(bytes)
       },
       list: async () => [...rows.values()],
+      transcript: NO_TRANSCRIPT,
     },
     contents: () => new Map([...rows].map(([name, row]) => [name, blobs.get(row.sha256) ?? Buffer.alloc(0)])),
     folder(inputs) {

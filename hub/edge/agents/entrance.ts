@@ -105,12 +105,13 @@ function routesOf(options: EntranceOptions, outer: Outer, shared: Shared): Agent
   const { clock, guard, work, secrets } = outer
   const { gate, tokens, nonces } = guard
   const { tasks } = work
-  const { sessionCards: cards, artifacts } = work.catalogue
+  const { sessionCards: cards, artifacts, transcripts } = work.catalogue
   const { mailboxes, topics } = work.messaging
   const { vitals, traces } = work.supervision
   const { auth, send, hooks, endForSecurity } = shared
   return createAgentRoutes({
-    ...{ gate, auth, tokens, nonces, clock, tasks, cards, mailboxes, topics, artifacts, secrets, send, hooks },
+    ...{ gate, auth, tokens, nonces, clock, tasks, cards, mailboxes, topics, artifacts, transcripts, secrets, send },
+    hooks,
     instance: options.instance,
     budgetLeft: work.money.leftOf,
     artifactBytesMax: () => options.artifactBytesMax,

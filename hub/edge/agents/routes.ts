@@ -16,6 +16,7 @@ import { OPERATIONS, type OperationName } from '../../protocol/operations.ts'
 import { parseShape } from '../../protocol/parse.ts'
 import { AGENT_ROUTES, type AgentRouteName } from '../../protocol/routes.ts'
 import type { TaskSpec } from '../../protocol/task-spec.ts'
+import type { KeptTranscript } from '../../protocol/transcripts.ts'
 import { envWith } from '../../protocol/wish-places.ts'
 import type { Artifacts } from '../../work/artifacts.ts'
 import { leftMs, mostLeftMs } from '../../work/dispatch/expiry.ts'
@@ -27,6 +28,7 @@ import type { Topics } from '../../work/messages/topics.ts'
 import type { Secrets } from '../../work/sandbox/secrets.ts'
 import type { SessionCards } from '../../work/session-cards.ts'
 import type { TaskTraces } from '../../work/traces.ts'
+import type { Transcripts } from '../../work/transcripts.ts'
 import { readBody, requireContentType, sendJson, sendText } from '../http-answers.ts'
 import { agentArtifacts } from './artifacts.ts'
 import type { Send } from './messages.ts'
@@ -39,6 +41,7 @@ import {
   reserveNonce,
   sessionFacts,
 } from './requests.ts'
+import { agentTranscripts } from './transcripts.ts'
 
 /** What a request without a body signs. */
 const EMPTY_SHA256 = sha256Hex('')
@@ -96,6 +99,7 @@ export interface AgentRouteParts {
   mailboxes: Mailboxes
   topics: Topics
   artifacts: Artifacts
+  transcripts: Transcripts
   secrets: Secrets
   send: Send
   hooks: Hooks | undefined
@@ -180,6 +184,11 @@ export function createAgentRoutes(parts: AgentRouteParts): AgentRoutes {
     sendJson(exchange.response, 200, shape(row, { token, tokenExpiresAtMs: expiresAtMs, nowMs }))
   }
 
+  function keptOf(task: string): KeptTranscript | null {
+    const found = parts.transcripts.of(task)
+    return found === undefined ? null : { sha256: found.sha256, size: found.size, tries: found.tries, as: found.as }
+  }
+
   function joinAnswer(id: string, token: TokenAnswer) {
     const session = tasks.session(id)
     const task = session && tasks.task(session.task)
@@ -202,9 +211,11 @@ export function createAgentRoutes(parts: AgentRouteParts): AgentRoutes {
       program: {
         ...{ driver: card.driver, run: card.run, env: envWith(card.env, spec) },
         ...(card.mcp === undefined ? {} : { mcp: card.mcp }),
+        ...(card.resume === undefined ? {} : { resume: card.resume }),
       },
       secrets: session.authority.secrets,
       ...(egress === undefined ? {} : { egress }),
+      ...(card.transcripts === true ? { transcript: keptOf(task.id) } : {}),
       task: {
         task: task.id,
         attempt,
@@ -272,6 +283,7 @@ export function createAgentRoutes(parts: AgentRouteParts): AgentRoutes {
   }
 
   const stored = agentArtifacts(parts, byToken, own)
+  const conversation = agentTranscripts(parts, byToken, own)
 
   const table = tableOf({
     'session.join': join,
@@ -283,6 +295,8 @@ export function createAgentRoutes(parts: AgentRouteParts): AgentRoutes {
     'artifact.get': stored.get,
     'artifact.list': stored.list,
     'secret.get': agentSecrets(parts, byToken, own),
+    'transcript.put': conversation.put,
+    'transcript.get': conversation.get,
   })
   return {
     find(method, text) {

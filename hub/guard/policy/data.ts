@@ -47,6 +47,8 @@ const agentShape = z.strictObject({
   egress: grantsShape.default([]),
   /** Which walls of its container may be moved, and `bypass`, where its card asks for it too (docs/sandbox.md 8, docs/permissions.md). */
   relax: rowRelaxShape.default([]),
+  /** The conversation of its CLI may be kept unmasked, where its card asks for it too (docs/agents.md). */
+  transcripts: z.boolean().default(false),
   /** Limits of its own on money, tokens and calls of models. */
   budget: rowBudgetShape.optional(),
 })

@@ -132,6 +132,7 @@ export function createDispatcher(
       wanted: {
         ...{ capabilities: wish.capabilities, ttlMs: quantised(authority.ttlMs) },
         ...{ ...egressFact(authority), ...relaxFact(wish.relax) },
+        ...(card.transcripts === true ? { transcripts: true } : {}),
       },
       ceiling: {
         ...{ capabilities: task.ceiling?.capabilities ?? null, ttlMs: quantised(authority.ttlMs) },

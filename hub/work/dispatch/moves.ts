@@ -30,6 +30,8 @@ export interface TaskListener {
   sessionChanged?(session: SessionRow): void
   /** Called within the transaction, before the step, with the reason. */
   recycling?(session: SessionRow, reason: ExitReason): void
+  /** Called within the transaction in which it ends for good, after that step. */
+  ending?(task: TaskRow): void
 }
 
 export interface LossFacts {
@@ -153,6 +155,7 @@ export function createMoves(parts: {
       held: 0,
     }
     move('task', taskMachine, task, state, set)
+    for (const listener of listeners) listener.ending?.(task)
     tellTask(task.id)
     endChildren(task, 'its parent ended')
   }

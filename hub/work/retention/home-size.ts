@@ -63,6 +63,7 @@ export function judgeGrowth(
 
 const partOf = (name: string): HomePart => {
   if (name === 'hub.db' || name.startsWith('hub.db-')) return 'database'
+  if (name === 'transcripts') return 'artifacts'
   return HOME_PARTS.find((part) => part === name && part !== 'database' && part !== 'other') ?? 'other'
 }
 

@@ -15,6 +15,7 @@ import type { Gate } from '../../guard/gate.ts'
 import { assertGrant, type Grant } from '../../guard/grant.ts'
 import { hubPrincipal } from '../../guard/principal.ts'
 import type { Store } from '../../store/database.ts'
+import type { OldTranscript, Transcripts } from '../transcripts.ts'
 import { createOldArtifacts, type OldArtifact, type OldArtifacts } from './old-artifacts.ts'
 import { type OldFile, oldCopies, oldEvidence, oldLogs, removeOld } from './old-files.ts'
 import { createOldTasks, type OldTasks } from './old-tasks.ts'
@@ -86,13 +87,14 @@ const bytesOf = (files: readonly { bytes: number }[]) => files.reduce((sum, { by
 interface Batch {
   tasks: string[]
   artifacts: OldArtifact[]
+  transcripts: OldTranscript[]
   alertsBeforeMs: number
   alerts: number
   files: Record<'evidence' | 'logs' | 'copies' | 'strays', OldFile[]>
   more: boolean
 }
-const isEmpty = ({ tasks, artifacts, alerts, files }: Batch) =>
-  tasks.length + artifacts.length + alerts + Object.values(files).flat().length === 0
+const isEmpty = ({ tasks, artifacts, transcripts, alerts, files }: Batch) =>
+  tasks.length + artifacts.length + transcripts.length + alerts + Object.values(files).flat().length === 0
 
 interface Looks {
   tasks: OldTasks
@@ -105,6 +107,8 @@ export function createRetention(
     store: Store
     gate: Gate
     alertRows: Pick<AlertRows, 'prune' | 'countOld'>
+    /** Conversations of tasks that wait: with the artifacts, and by their span. */
+    transcripts: Pick<Transcripts, 'old' | 'remove'>
     pauses: Pauses
     clock: Clock
     /** Epoch ms by the steady clock. */
@@ -113,7 +117,7 @@ export function createRetention(
   },
 ): Retention {
   const { home, settings } = options
-  const { store, gate, alertRows, pauses, clock, nowMs, log } = parts
+  const { store, gate, alertRows, transcripts, pauses, clock, nowMs, log } = parts
   const onFault = (path: string, reason: string) => log.error({ path, reason }, 'a file could not be pruned')
   const looks = (): Looks => ({
     tasks: createOldTasks(store),
@@ -148,6 +152,7 @@ export function createRetention(
     if (!areTasksOver) oldArtifacts.again()
     const cut = { beforeMs: before.artifacts, evidenceBeforeMs: before.evidence }
     const artifacts = areTasksOver ? oldArtifacts.next(cut, ARTIFACTS_PER_TURN) : { artifacts: [], isOver: false }
+    const oldTranscripts = transcripts.old(before.artifacts, FILES_PER_TURN)
     const alerts = alertRows.countOld(before.alerts, ALERTS_PER_TURN)
     const found = filesNow(before)
     const some = (files: OldFile[]) => files.slice(0, FILES_PER_TURN)
@@ -161,6 +166,7 @@ export function createRetention(
     return {
       tasks: tasks.tasks,
       artifacts: artifacts.artifacts,
+      transcripts: oldTranscripts,
       alertsBeforeMs: before.alerts,
       alerts,
       files,
@@ -168,6 +174,7 @@ export function createRetention(
         !areTasksOver ||
         !artifacts.isOver ||
         alerts === ALERTS_PER_TURN ||
+        oldTranscripts.length === FILES_PER_TURN ||
         Object.values(found).some(({ length }) => length > FILES_PER_TURN),
     }
   }
@@ -175,12 +182,12 @@ export function createRetention(
   function take(grant: Grant, batch: Batch): Took {
     assertGrant(grant, 'retention.prune', 'retention.turn')
     const { files } = batch
-    const artifactBytes = own.artifacts.remove(grant, batch.artifacts)
+    const artifactBytes = own.artifacts.remove(grant, batch.artifacts) + transcripts.remove(grant, batch.transcripts)
     const done: Pruned = {
       ...nothing(),
       ...own.tasks.remove(grant, batch.tasks),
       alerts: batch.alerts === 0 ? 0 : alertRows.prune(batch.alertsBeforeMs, ALERTS_PER_TURN),
-      artifacts: batch.artifacts.length + files.strays.length,
+      artifacts: batch.artifacts.length + batch.transcripts.length + files.strays.length,
       artifactBytes: artifactBytes + bytesOf(files.strays),
       evidence: files.evidence.length,
       evidenceBytes: bytesOf(files.evidence),
@@ -250,8 +257,10 @@ export function createRetention(
         isOver = found.isOver
       }
       const { evidence, logs, copies } = filesNow(before)
+      const waiting = transcripts.old(before.artifacts, COUNTED_MAX)
+      for (const { task, size } of waiting) digests.set(task, size)
       return {
-        ...{ tasks: going.size, sessions, artifacts },
+        ...{ tasks: going.size, sessions, artifacts: artifacts + waiting.length },
         artifactBytes: [...digests.values()].reduce((sum, size) => sum + size, 0),
         alerts: alertRows.countOld(before.alerts, COUNTED_MAX),
         ...{ evidence: evidence.length, evidenceBytes: bytesOf(evidence) },

@@ -7,6 +7,7 @@ import { nextTurn } from '../../base/turn.ts'
 import { assertGrant } from '../../guard/grant.ts'
 import type { Guard } from '../../guard/guard.ts'
 import { hubPrincipal } from '../../guard/principal.ts'
+import type { Transcripts } from '../transcripts.ts'
 import { createHomeSize } from './home-size.ts'
 import { createPauses } from './pauses.ts'
 import { createRetention } from './retention.ts'
@@ -22,16 +23,16 @@ export type Upkeep = ReturnType<typeof createUpkeep>
 
 export function createUpkeep(
   options: { home: string; retention: RetentionSettings },
-  outer: { clock: Clock; log: Log; guard: Guard },
+  outer: { clock: Clock; log: Log; guard: Guard; transcripts: Transcripts },
 ) {
   const { home, retention: settings } = options
-  const { clock, log, guard } = outer
+  const { clock, log, guard, transcripts } = outer
   const { store, gate, modes, alertRows, host } = guard
   const nowMs = host.steady.wallMs
   const pauses = createPauses({ modes, clock, steady: host.steady })
   const retention = createRetention(
     { home, artifacts: join(home, 'artifacts'), settings },
-    { store, gate, alertRows, pauses, clock, nowMs, log },
+    { store, gate, alertRows, transcripts, pauses, clock, nowMs, log },
   )
   const size = createHomeSize({ home }, { store, nowMs, leftBytes: host.disk.leftBytes })
 

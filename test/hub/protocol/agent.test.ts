@@ -1,4 +1,4 @@
-/** What a card asks for and gets of restarts (S0-4, fault C34). */
+/** What a card asks for and gets: restarts (S0-4, fault C34), conversations that are kept (T104). */
 import { describe, expect, it } from 'vitest'
 import { type AgentCard, agentCardShape, cardNote, restartsOf } from '../../../hub/protocol/agent.ts'
 
@@ -38,5 +38,40 @@ describe('restarts of a card', () => {
     ['is a service, which is always started again', { restarts: 2, mode: 'service' }, false],
   ])('a card that %s gets a word when it is loaded: %j %s', (_, more, isNoted) => {
     expect(cardNote(card(more))).toMatch(isNoted ? /^restarts: 2 counts only until .*`repeatable: true`/ : /^$/)
+  })
+})
+
+describe('conversations that are kept', () => {
+  const keeping = {
+    driver: 'stream-json',
+    run: ['cli', '{param:task}{earlier}'],
+    resume: ['cli', 'go on'],
+    transcripts: true,
+  }
+
+  it('a card that asks for none has no word of it', () => {
+    expect(Object.keys(card({}))).not.toEqual(expect.arrayContaining(['transcripts']))
+    expect(card({ transcripts: false })).not.toHaveProperty('resume')
+    expect(card(keeping)).toMatchObject(keeping)
+  })
+
+  it.each([
+    ['resume alone', { resume: ['cli'] }, 'resume', /needs `transcripts: true`/],
+    ['transcripts without resume', { ...keeping, resume: undefined }, 'transcripts', /needs `resume`/],
+    ['no place for the end of an earlier one', { ...keeping, run: ['cli'] }, 'run', /need \{earlier\} in it/],
+    ['a driver that cannot go on', { ...keeping, driver: 'command' }, 'driver', /transcripts need stream-json/],
+    ['the driver of the shim', { ...keeping, driver: undefined }, 'driver', /is sdk, which goes on with no earlier/],
+    [
+      'a place of the model in one of both',
+      { ...keeping, resume: ['cli', '{model}'] },
+      'resume',
+      /same places: \{model\}/,
+    ],
+    ['a value that is none', { ...keeping, transcripts: 'yes' }, 'transcripts', /boolean/],
+  ])('%s is refused by name', (_, more, key, message) => {
+    const given = { name: 'one', description: 'one of a test', image: 'hub/one', run: ['one'], ...more }
+    expect(agentCardShape.safeParse(given).error?.issues).toEqual([
+      expect.objectContaining({ path: [key], message: expect.stringMatching(message) }),
+    ])
   })
 })

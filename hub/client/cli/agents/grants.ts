@@ -61,6 +61,23 @@ const textsOf = (value: unknown): string[] =>
   Array.isArray(value) ? value.filter((each) => typeof each === 'string') : []
 const listText = (list: readonly string[]): string => (list.length === 0 ? '-' : list.join(', '))
 
+/** Limits of a card beside its time, which hub.yaml decides about. */
+function limitRows({ limits: { ttl: _, ...others } }: AgentCard): GrantRow[] {
+  return Object.entries(others).map(([right, wish]) => ({
+    right,
+    wish: SIZES.has(right) ? sizeText(Number(wish)) : String(wish),
+    grant: 'by hub.yaml',
+    change: '',
+  }))
+}
+
+/** An exception, like relaxations: the usual agent has no line of it. */
+function keepsRow(entry: Entry | undefined): GrantRow {
+  const keeps = entry?.transcripts === true
+  const wish = 'its conversations are kept, unmasked'
+  return { right: 'transcripts', wish, grant: String(keeps), change: keeps ? '' : 'true' }
+}
+
 /**
  * What `hub agent allow` would write: everything the card asks for that is not granted yet, and nothing else. Extra grants stay, because
  * a session gets only what card and grant both contain. `submit: false` and `suspended: true` stay too: somebody wrote them on purpose.
@@ -92,16 +109,11 @@ export function planGrant(card: AgentCard, entry: Entry | undefined): GrantPlan 
     grant: grantMs === 0 ? '-' : spanText(grantMs),
     change: ttlMs > grantMs ? spanText(ttlMs) : '',
   })
-  const { ttl: _, ...others } = card.limits
-  for (const [limit, wish] of Object.entries(others)) {
-    rows.push({
-      right: limit,
-      wish: SIZES.has(limit) ? sizeText(Number(wish)) : String(wish),
-      grant: 'by hub.yaml',
-      change: '',
-    })
-  }
+  rows.push(...limitRows(card))
   if (card.shell) rows.push({ right: 'shell', wish: 'in its image', grant: 'recorded and shown', change: '' })
+  if (card.transcripts === true) rows.push(keepsRow(entry))
+  else if (entry?.transcripts === true)
+    notes.push('transcripts is true but the card does not ask for it; it has no effect')
   const granted = entry?.sensitivity
   const sensitivity = takesClass(
     DATA_CLASSES.find((each) => each === granted),
@@ -139,6 +151,7 @@ export function planGrant(card: AgentCard, entry: Entry | undefined): GrantPlan 
     ttlMs,
     ...rest,
     ...(relax.length === 0 ? {} : { relax }),
+    ...(card.transcripts === true ? { transcripts: true } : {}),
     broadcast: entry?.broadcast === true,
     ...(typeof sensitivity === 'string' ? { sensitivity } : {}),
   }

@@ -2,6 +2,7 @@
 import type { TaskMoney } from '../../../protocol/budget.ts'
 import { usdWritten } from '../../../protocol/dollars.ts'
 import { STOP_REASON_WORDS } from '../../../protocol/stop-reasons.ts'
+import { TRANSCRIPT_TEXT_CHARS, TRANSCRIPT_TRIES } from '../../../protocol/transcripts.ts'
 import type { Wishes } from '../../../protocol/wish-places.ts'
 import type { AttemptView, TaskView } from '../../answers.ts'
 import { unwrittenOf } from '../../connection.ts'
@@ -106,6 +107,16 @@ function wishRows({ model, system, maxTurns, budget }: Wishes): [string, Cell][]
   return rows.filter((row): row is [string, string] => row[1] !== undefined)
 }
 
+/** What is kept of the conversation of its CLI, and what the next start does with it. */
+function conversationText(kept: NonNullable<TaskView['conversation']>, nowMs: number): string {
+  const { keptAtMs, size, tries, next } = kept
+  const then =
+    next === 'resume'
+      ? `the next start goes on with it${tries === 0 ? '' : `, try ${tries + 1} of ${TRANSCRIPT_TRIES}`}`
+      : `${TRANSCRIPT_TRIES} starts that went on with it have fallen; the next begins anew and is told its last ${TRANSCRIPT_TEXT_CHARS} characters`
+  return `${sizeText(size)}, kept ${whenText(keptAtMs, nowMs)}; ${then}`
+}
+
 /** One task in full, with what it cost: why it failed first, its value last, as JSON or, if it is text, as text. */
 export function taskText(task: TaskView, nowMs: number, paint: Paint, money?: TaskMoney | null): string {
   const first = reasonText(task) === '' ? '' : `${paint('red', clean(failureLine(task)))}\n\n`
@@ -128,6 +139,7 @@ export function taskText(task: TaskView, nowMs: number, paint: Paint, money?: Ta
     rows.push([task.state === 'queued' ? 'waits' : 'doing', progressText(task)])
   const stopped = task.outcome?.stopReason
   if (stopped !== undefined) rows.push(['stop reason', `${stopped}: ${STOP_REASON_WORDS[stopped]}`])
+  if (task.conversation !== undefined) rows.push(['conversation', conversationText(task.conversation, nowMs)])
   if (money) rows.push(...costRows(money))
   for (const artifact of task.artifacts) {
     rows.push([

@@ -89,6 +89,21 @@ describe('what a card wishes and what it is granted', () => {
     ])
   })
 
+  test('T104: that conversations are kept is shown on both sides and granted by name, and no other card has a line of it', () => {
+    const line = ({ rows }: ReturnType<typeof planGrant>) => rows.find(({ right }) => right === 'transcripts')
+    const bare = planGrant(cardOf(), undefined)
+    expect([line(bare), Object.hasOwn(bare.entry, 'transcripts')]).toEqual([undefined, false])
+    const keeping = cardOf({ driver: 'stream-json', run: ['x', 'y{earlier}'], resume: ['x'], transcripts: true })
+    const asked = planGrant(keeping, bare.entry)
+    const words = { right: 'transcripts', wish: 'its conversations are kept, unmasked' }
+    expect(line(asked)).toEqual({ ...words, grant: 'false', change: 'true' })
+    expect([asked.changed, asked.entry.transcripts]).toEqual([true, true])
+    expect(planGrant(keeping, asked.entry)).toMatchObject({ changed: false, entry: { transcripts: true } })
+    expect(planGrant(cardOf(), asked.entry).notes).toContain(
+      'transcripts is true but the card does not ask for it; it has no effect',
+    )
+  })
+
   test('never undoes submit: false or suspended: true, never shortens, and with everything granted writes nothing', () => {
     const entry = { ...planGrant(cardOf(), undefined).entry, submit: false, suspended: true, ttlMs: 7_200_000 }
     const plan = planGrant(cardOf(), entry)
