@@ -71,7 +71,8 @@ export async function driveCommand(options: DriverOptions): Promise<Ending> {
 
   const given = resultEnding(conversation)
   if (given !== undefined) return given
-  if (exit.kind === 'not_started') return failed(`the command could not be started: ${exit.why}`)
+  if (exit.kind === 'not_started')
+    return failed(`the command could not be started: ${exit.why}`, undefined, 'not_started')
   // What it says when it is ended for its silence is no success.
   const silent = options.silence.ended()
   if (silent !== undefined) return { kind: 'crash', why: silent }

@@ -89,7 +89,8 @@ export async function driveJsonLines(options: DriverOptions): Promise<Ending> {
 
   const given = resultEnding(conversation)
   if (given !== undefined) return given
-  if (exit.kind === 'not_started') return failed(`the program could not be started: ${exit.why}`)
+  if (exit.kind === 'not_started')
+    return failed(`the program could not be started: ${exit.why}`, undefined, 'not_started')
   // It was told that nothing more comes.
   if (chat && hub.signal.aborted && exit.kind === 'exited' && exit.code === 0)
     return { kind: 'result', result: { outcome: 'succeeded' } }

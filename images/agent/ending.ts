@@ -81,7 +81,7 @@ export function resultEnding(conversation: Pick<Conversation, 'result' | 'spoile
   if (result !== undefined) return { kind: 'result', result }
   const why = conversation.spoiled()
   // It ran to its end: once more it would print the same.
-  return why === undefined ? undefined : failed(`its result could not be read: ${why}`)
+  return why === undefined ? undefined : failed(`its result could not be read: ${why}`, undefined, 'result_unreadable')
 }
 
 export const exitText = (exit: { kind: 'exited'; code: number } | { kind: 'killed'; signal: string }): string =>

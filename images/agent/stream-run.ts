@@ -113,9 +113,14 @@ export function createStreamRun(): StreamRun {
     },
     hasEnded: () => end !== undefined,
     judge(exit, parted) {
-      if (exit.kind === 'not_started') return { kind: 'failed', why: `the program could not be started: ${exit.why}` }
+      if (exit.kind === 'not_started')
+        return { kind: 'failed', code: 'not_started', why: `the program could not be started: ${exit.why}` }
       if (unread !== undefined)
-        return { kind: 'failed', why: `its result could not be read: it is a line of ${unread} bytes` }
+        return {
+          kind: 'failed',
+          code: 'result_unreadable',
+          why: `its result could not be read: it is a line of ${unread} bytes`,
+        }
       if (end !== undefined) return judgeEnd(end.ok, end.error ?? '', exit, parted)
       if (exit.kind === 'killed') return { kind: 'crash', why: `the program was ended by ${exit.signal}` }
       const how = `the program ended with exit code ${exit.code} and told no end of its work`

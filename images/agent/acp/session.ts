@@ -92,7 +92,9 @@ export async function openConversation(
 
   const begun = await mustAnswer('initialize', {
     protocolVersion: PROTOCOL_VERSION,
-    clientCapabilities: { fs: { readTextFile: true, writeTextFile: true }, terminal: true },
+    // It reads its files by itself, for they are its own. One that asks is answered; but Gemini CLI, once it is offered this, takes an error for
+    // a file that is not there yet for a fault, and makes no new file (0.61.0).
+    clientCapabilities: { fs: { readTextFile: false, writeTextFile: true }, terminal: true },
     clientInfo: { name: 'hub', title: 'hub', version: '1' },
   })
   if (begun.protocolVersion !== PROTOCOL_VERSION) {
