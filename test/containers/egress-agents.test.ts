@@ -376,6 +376,51 @@ test('the real Codex takes a refusal as final: one request at the gateway, none 
   expect([(await refusedSoFar()) - refused, models.came.length - came]).toEqual([1, 0])
 })
 
+test('the real Codex uses the tools of the hub, over stdio and over HTTP; an image without them is refused by name', async () => {
+  const use = (server: 'hub' | 'web', name: string, input: object = {}) => ({
+    calls: [{ namespace: `mcp__${server}`, name, input: { ...input } }],
+  })
+  const told: string[] = []
+  models.script = ({ turn, results }) => {
+    told.push(...results)
+    return (
+      [
+        use('hub', 'progress', { text: 'by stdio' }),
+        use('web', 'artifact_write', { name: 'by-http.md', text: 'x' }),
+        use('hub', 'message', { to: 'topic:news', type: 'x.y', body: { n: 1 } }),
+        use('hub', 'message', { to: `agent:${LEAD.name}`, type: 'x.y' }),
+      ][turn] ?? { text: 'Told.' }
+    )
+  }
+  const [task, unbuilt] = await Promise.all([
+    home.run('talker', { task: 'Tell them' }, '--input', folder),
+    home.run('unbuilt', { task: 'Tell them' }, '--input', folder),
+  ])
+  expect(resultOf(task)).toMatchObject({ exitCode: 0, stdout: expect.stringContaining('Told.') })
+  expect(task).toMatchObject({ progress: { text: 'by stdio' }, artifacts: [{ name: 'by-http.md', size: 1 }] })
+  // The same gate, and its record.
+  expect(told[2]).toContain('"ok": true')
+  expect(told[3]).toContain('policy_denied')
+  const records = await home.json<{ principal: string; action: string; resource: string; outcome: string }[]>(
+    'audit',
+    'list',
+  )
+  expect(
+    records
+      .filter(({ principal, action }) => principal.startsWith('agent:talker/') && action === 'message.sent')
+      .map(({ resource, outcome }) => [resource, outcome]),
+  ).toEqual([
+    [`agent:${LEAD.name}`, 'refused'],
+    ['topic:news', 'ok'],
+  ])
+  expect(unbuilt).toMatchObject({
+    state: 'failed',
+    outcome: {
+      error: expect.stringContaining('the card asks for mcp, and this image does not hold it; build it again'),
+    },
+  })
+})
+
 test('E9: kill -9 of the hub in the middle of an answer leaves its reserve settled once', async () => {
   models.script = () => ({ text: 'x'.repeat(2000), transport: { stallAfter: 500 } })
   const { task } = await home.place(THIRD.name, { task: 'Wait' })

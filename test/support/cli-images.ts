@@ -5,8 +5,9 @@
 import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { additionEntries } from '../../scripts/images/additions.ts'
 import { type Image, imageOf, layerOf } from '../../scripts/images/archive.ts'
-import { assembleImages } from '../../scripts/images/assembly.ts'
+import { assembleImages, commonPrograms } from '../../scripts/images/assembly.ts'
 import { archOf } from '../../scripts/images/machine.ts'
 import { fileData } from '../../scripts/images/tar.ts'
 
@@ -34,12 +35,15 @@ export function offlineNpm(): Record<string, string> {
   return { npm_config_cache: cache, npm_config_offline: 'true' }
 }
 
-export function codexImage(): Image {
+/** With what a card with `mcp` gets beside it, or without. */
+export function codexImage({ mcp }: { mcp: boolean }): Image {
   const options = { root, cacheDir: `${root}.cache/images`, folders: ['images/shell'], prefix: 'hub-test/' }
   const shell = assembleImages(options).find(({ reference }) => reference === 'hub-test/shell:latest')
   if (shell === undefined) throw new Error('images/shell made no image')
   const program = layerOf('codex', [
     { path: 'usr/local/bin/codex', kind: 'file', mode: 0o555, data: fileData(cliProgram('codex')) },
   ])
-  return imageOf('hub-test/codex:latest', [...shell.layers, program], archOf(), shell.note)
+  const added = mcp ? [layerOf('mcp', additionEntries(root, 'mcp', commonPrograms(root)))] : []
+  const name = mcp ? 'hub-test/codex-mcp:latest' : 'hub-test/codex:latest'
+  return imageOf(name, [...shell.layers, ...added, program], archOf(), shell.note)
 }

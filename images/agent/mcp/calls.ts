@@ -88,7 +88,10 @@ export function createCalls(hub: Pick<HubAgent, 'answered'>, mail: Mail, warn: (
         }
       } catch (thrown) {
         const { code, message, next } = refusal(thrown)
-        return { isError: true, content: [{ type: 'text', text: `${code}: ${message} ${next}${follow(thrown)}` }] }
+        return {
+          isError: true,
+          content: [{ type: 'text', text: `${code}: ${message.replace(/[.]?$/, '.')} ${next}${follow(thrown)}` }],
+        }
       }
     },
     async await(what, by, begin, { waitMs, signal }) {

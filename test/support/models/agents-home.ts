@@ -55,12 +55,29 @@ export const codexCard = (name = 'codex') => ({
   may: { egress: ['openai'] },
 })
 
+/** The same with the hub's tools, which Codex starts over stdio and calls over HTTP. `image`: one that holds them, or does not. */
+const codexWithTools = (name: string, image: string) => {
+  const card = codexCard(name)
+  const stdio = 'mcp_servers.hub={command="node",args=["/app/images/agent/mcp.js"]}'
+  const http = 'mcp_servers.web={url="http://127.0.0.1:47081/mcp",bearer_token_env_var="HUB_MCP_TOKEN"}'
+  const run = [...card.run.slice(0, -1), '-c', stdio, '-c', http, ...card.run.slice(-1)]
+  return {
+    ...card,
+    image,
+    run,
+    mcp: ['stdio', 'http'],
+    messages: { sends: { 'x.y': null }, receives: { 'x.y': null } },
+    may: { ...card.may, topics: ['news'] },
+  }
+}
+
 export const loadAgents = () =>
   load([
     ...assembleImages({
       ...{ root, cacheDir: `${root}.cache/images`, folders: ['images/assistant'], prefix: 'hub-test/' },
     }),
-    codexImage(),
+    codexImage({ mcp: false }),
+    codexImage({ mcp: true }),
   ])
 
 /** What a recipe for coding writes (docs/egress.md 4). */
@@ -85,10 +102,13 @@ export async function openAgentsHome(options: { models: Pick<ModelServer, 'url'>
       codexCard(),
       codexCard('coder'),
       codexCard('broke'),
+      codexWithTools('talker', 'hub-test/codex-mcp'),
+      codexWithTools('unbuilt', 'hub-test/codex'),
     ],
     rows: {
       [POOR.name]: { budget: { tree: { usd: '0.01 USD' } } },
       coder: { budget: CODING },
+      talker: { topics: ['news'] },
       broke: { budget: { tree: { usd: '0.01 USD' } } },
     },
     config: {

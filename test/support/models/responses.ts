@@ -34,8 +34,9 @@ function outputOf({ text, calls }: Counted, serial: number) {
   }
   return [
     ...(text === '' ? [] : [said]),
-    ...calls.map(({ id, name, input }, at) => ({
+    ...calls.map(({ id, name, input, namespace }, at) => ({
       ...{ type: 'function_call', id: `fc_${serial}_${at}`, call_id: id, status: 'completed', name },
+      ...(namespace === undefined ? {} : { namespace }),
       arguments: JSON.stringify(input),
     })),
   ]

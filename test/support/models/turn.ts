@@ -33,7 +33,8 @@ export interface Usage {
 /** What the model says. Text and calls may both be there. */
 export interface Turn {
   text?: string
-  calls?: readonly { name: string; input: Record<string, unknown> }[]
+  /** `namespace`: of a tool that Responses groups, such as those of an MCP server. */
+  calls?: readonly { name: string; input: Record<string, unknown>; namespace?: string }[]
   /** Counts other than those of the server; `missing`: none is told. */
   usage?: Partial<Usage> | 'missing'
   /** Another model than was asked for is named in the answer. */
@@ -79,7 +80,7 @@ export const tokensOf = (bytes: number): number => Math.ceil(bytes / 4)
 export interface Counted {
   model: string
   text: string
-  calls: readonly { id: string; name: string; input: Record<string, unknown> }[]
+  calls: readonly { id: string; name: string; input: Record<string, unknown>; namespace?: string }[]
   isCut: boolean
   usage: Usage
   told: Usage | undefined
