@@ -102,6 +102,7 @@ owner_only := {
 	"policy.reload",
 	"retention.prune",
 	"session.revoke",
+	"task.accept",
 	"token.create",
 	"token.revoke",
 	"upstream.test",

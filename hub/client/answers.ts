@@ -60,6 +60,7 @@ type Taken<Part> = Part extends views.TaskView
 
 export type TaskView = Taken<views.TaskView>
 export type AttemptView = Taken<views.AttemptView>
+export type { LateView } from '../protocol/views.ts'
 export type SessionView = Taken<views.SessionView>
 export type AgentView = Taken<views.AgentView>
 export type AgentListing = Answered<'agent.list'>

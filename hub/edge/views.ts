@@ -61,6 +61,7 @@ export function taskView(task: TaskRow, parts: ViewParts): TaskView {
     sensitivity: task.sensitivity,
     spec: task.spec,
     requestedBy: task.requestedBy,
+    ...(task.acceptedFrom === null ? {} : { acceptedFrom: task.acceptedFrom }),
     artifacts: artifacts.list(id),
     progress: journal.progressOf(id) ?? null,
     session: tasks.sessionOfTask(id)?.id ?? null,

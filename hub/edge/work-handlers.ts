@@ -27,7 +27,7 @@ export function workHandlers(parts: WorkHandlerParts): Handlers {
   const { clock, guard, work, secrets, cutFrames } = parts
   const { approvals, denyList, policy, rules, policyChanges, decisions, decisionReader, store } = guard
   const { tasks, asking, losses } = work
-  const { registry, artifacts, transcripts, journal } = work.catalogue
+  const { registry, artifacts, transcripts, journal, late } = work.catalogue
   const { mailboxes } = work.messaging
   const { vitals, dispatcher, reaper, hardening } = work.supervision
   const { quarantine, evidence, audit } = work.distrust
@@ -37,6 +37,7 @@ export function workHandlers(parts: WorkHandlerParts): Handlers {
         tasks,
         artifacts,
         transcripts,
+        late,
         journal,
         mailboxes,
         vitals,

@@ -18,6 +18,7 @@ import {
   cardProblemShape,
   explanationShape,
   hardeningShape,
+  lateShape,
   logLineShape,
   ownedArtifactShape,
   policyFilesShape,
@@ -88,10 +89,16 @@ export const ANSWERS = {
   'task.list': row('Tasks, newest first.', z.strictObject({ tasks: z.array(taskShape), next })),
   'task.show': row(
     'One task, with every attempt at it.',
-    z.strictObject({ task: taskShape, attempts: z.array(attemptShape), money: taskMoneyShape }),
+    z.strictObject({
+      task: taskShape,
+      attempts: z.array(attemptShape),
+      money: taskMoneyShape,
+      late: z.array(lateShape).optional().describe('what came after its end, newest first; absent for nothing'),
+    }),
   ),
   'task.cancel': row('Ends a task and its session.', stop({ task: taskShape })),
   'task.retry': row('Submits an ended task again, as a new one.', task),
+  'task.accept': row('Keeps what came after the end of a task, as a task of its own that has ended.', task),
   'task.release': row('Lets a held task start.', task),
   'task.logs': row(
     'What the agent said about its work: the last 500 lines.',

@@ -45,6 +45,7 @@ const thingText = (resource: string): string => short(resource).replace(':', ' '
 const DEEDS: Readonly<Record<string, string>> = {
   'task.submit': 'give a task to',
   'task.retry': 'run again',
+  'task.accept': 'accept what came late of',
   'task.release': 'let start',
   'message.send': 'send a message to',
   'token.create': 'make the',

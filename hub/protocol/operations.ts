@@ -264,6 +264,7 @@ export const OPERATIONS = {
   'task.show': op('task.shown', 'read', people, taskRef),
   'task.cancel': op('task.cancelled', 'stop', people, taskRef),
   'task.retry': op('task.retried', 'new_work', people, taskRef),
+  'task.accept': op('task.accepted', 'new_work', owner, taskRef),
   'task.release': op('task.released', 'new_work', present, taskRef),
   'task.logs': op('task.logs_read', 'read', people, taskRef),
   'session.list': op('session.listed', 'read', [...people, 'watchdog'], sessionListShape),

@@ -19,6 +19,7 @@ const SERVED = {
   'task.show': get('/v1/tasks/:id'),
   'task.cancel': post('/v1/tasks/:id/cancel'),
   'task.retry': post('/v1/tasks/:id/retry'),
+  'task.accept': post('/v1/tasks/:id/accept'),
   'task.release': post('/v1/tasks/:id/release'),
   'task.logs': get('/v1/tasks/:id/logs'),
   'session.list': get('/v1/sessions'),

@@ -44,6 +44,13 @@ export const progressShape = z.strictObject({
 })
 export const logLineShape = z.strictObject({ atMs: instant, level: z.string(), text: z.string() })
 
+const outcomeShape = z.strictObject({
+  outcome: z.enum(['succeeded', 'failed']),
+  value: z.unknown().optional(),
+  error: z.string().optional(),
+  stopReason: z.enum(STOP_REASONS).optional().describe('why its model stopped, where its program told it'),
+})
+
 export const TASK_STATES = ['queued', 'running', 'succeeded', 'failed', 'cancelled', 'timed_out'] as const
 export const taskShape = z.strictObject({
   id: uuidShape,
@@ -57,14 +64,7 @@ export const taskShape = z.strictObject({
   parent: kept(uuidShape),
   attempts: count.describe('sessions that were started for it'),
   restarts: count.describe('of them, those that followed a crash'),
-  outcome: kept(
-    z.strictObject({
-      outcome: z.enum(['succeeded', 'failed']),
-      value: z.unknown().optional(),
-      error: z.string().optional(),
-      stopReason: z.enum(STOP_REASONS).optional().describe('why its model stopped, where its program told it'),
-    }),
-  ).describe('what the agent handed in'),
+  outcome: kept(outcomeShape).describe('what the agent handed in'),
   error: kept(z.strictObject({ code: z.string(), detail: z.string() })).describe('why the hub ended it'),
   waitsFor: kept(z.string()).describe('why it cannot start, even when other tasks end'),
   unreadable: kept(z.string()).describe('why its row in the database cannot be read; null for a sound one'),
@@ -76,6 +76,9 @@ export const taskShape = z.strictObject({
     'what it is about beside its parameters: the repository in its input, and what is asked of the model of its agent',
   ),
   requestedBy: z.string(),
+  acceptedFrom: uuidShape
+    .optional()
+    .describe('the task whose late result this is the record of: nothing of it ever ran'),
   artifacts: z.array(artifactShape),
   progress: kept(progressShape).describe('what the agent said last'),
   session: kept(sessionIdShape).describe('the session that works for it now'),
@@ -90,6 +93,15 @@ export const taskShape = z.strictObject({
     .optional()
     .describe('what is kept for the next start of it; absent where nothing is. Nobody but that start reads it'),
 })
+
+export const lateShape = z.strictObject({
+  session: sessionIdShape,
+  cameAtMs: instant,
+  outcome: outcomeShape,
+  accepted: kept(uuidShape).describe('the task that `hub task accept` made of it'),
+  artifacts: z.array(artifactShape),
+})
+export type LateView = z.output<typeof lateShape>
 
 export const attemptShape = z.strictObject({
   attempt: uuidShape,

@@ -62,6 +62,8 @@ export interface Artifacts extends Arriving {
   ): ArtifactView
   /** The task has succeeded: what was kept meanwhile and is not among its outputs goes. */
   succeeded(grant: Grant, task: string): void
+  /** What came late is the task's that was made of it from now on (dispatch/late.ts). What is withheld stays where it is. */
+  adopt(grant: Grant, from: string, to: string): void
   /** Leaves out what is withheld. With `quarantined`: lists only that. */
   list(owner: string, quarantined?: boolean): ArtifactView[]
   /** Of every task, newest first, by the same rule. `part`: only digests that begin or end with it. */
@@ -179,6 +181,10 @@ export function createArtifacts(
     succeeded(grant, task) {
       assertGrant(grant, 'task.result')
       dropUnfinished.run(task)
+    },
+    adopt(grant, from, to) {
+      assertGrant(grant, 'task.accept')
+      store.prepare(`update artifact set task = ? where task = ? and ${some}`).run(to, from)
     },
     list: (owner, quarantined = false) => viewsOf<ArtifactView>((quarantined ? withheld : listed).all(owner)),
     recent: ({ limit, offset, quarantined, part }) =>

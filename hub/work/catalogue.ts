@@ -13,6 +13,7 @@ import { type Relaxation, relaxOf } from '../protocol/relax.ts'
 import { createArtifacts } from './artifacts.ts'
 import type { Containment } from './containment.ts'
 import { createBreaker } from './dispatch/breaker.ts'
+import { createLate } from './dispatch/late.ts'
 import { taskFeed } from './dispatch/task-feed.ts'
 import type { Tasks } from './dispatch/tasks.ts'
 import { type AskedModelOptions, createAskedModels } from './egress/asked-models.ts'
@@ -87,6 +88,10 @@ export function createCatalogue(
       },
     },
   )
+  const artifacts = createArtifacts(
+    { folder: join(home, 'artifacts') },
+    { store, clock: host.steady, random, alerts, redaction: guard.redaction },
+  )
   const transcripts = createTranscripts(
     { folder: join(home, 'transcripts') },
     {
@@ -100,11 +105,9 @@ export function createCatalogue(
   return {
     registry,
     transcripts,
+    artifacts,
+    late: createLate({ store, clock: host.steady, tasks, artifacts, redaction: guard.redaction }),
     sessionCards: createSessionCards(store, { loaded: registry.startsWith }),
-    artifacts: createArtifacts(
-      { folder: join(home, 'artifacts') },
-      { store, clock: host.steady, random, alerts, redaction: guard.redaction },
-    ),
     journal: createJournal(clock, guard.redaction),
     /** Whether an agent may use a model that is asked of it. */
     requireModel: createAskedModels(options),

@@ -107,7 +107,7 @@ export function createMessaging(
   const permits = createPermits({ cards, approvals, tasks, clock })
   const router = createRouter({
     ...{ store, clock, random, tasks, cards, mailboxes, replies, topics },
-    ...{ delegation, journal, events, approvals, permits, losses, artifacts },
+    ...{ delegation, journal, events, approvals, permits, losses, artifacts, late: catalogue.late },
   })
 
   const answers = createAnswers({ store, clock, random, tasks, mailboxes, gate, approvals })

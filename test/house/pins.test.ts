@@ -26,6 +26,7 @@ const PATH_PINS: [string, string][] = [
   ['task.show', 'GET /v1/tasks/:id'],
   ['task.cancel', 'POST /v1/tasks/:id/cancel'],
   ['task.retry', 'POST /v1/tasks/:id/retry'],
+  ['task.accept', 'POST /v1/tasks/:id/accept'],
   ['task.release', 'POST /v1/tasks/:id/release'],
   ['task.logs', 'GET /v1/tasks/:id/logs'],
   ['session.list', 'GET /v1/sessions'],

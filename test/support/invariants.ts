@@ -43,7 +43,7 @@ const BROKEN: Readonly<Record<string, string>> = {
     and decision_id <> 'built-in' and not exists (select 1 from decision where decision.decision_id = audit_record.decision_id)`,
   'I2: an ended task with an open attempt': `select task.id from task join attempt on attempt.task = task.id
     where task.state not in ('queued', 'running') and attempt.state not in ('settled', 'lost', 'stopped')`,
-  'I2: a task that succeeded without a value or a settled attempt': `select id from task where state = 'succeeded' and
+  'I2: a task that succeeded without a value or a settled attempt': `select id from task where state = 'succeeded' and accepted_from is null and
     (outcome is null or not exists (select 1 from attempt where attempt.task = task.id and state = 'settled'))`,
   'I2: a result that was taken and whose task goes on': `select attempt.id from attempt join task on task.id = attempt.task
     where attempt.state = 'settled' and task.state in ('queued', 'running')`,

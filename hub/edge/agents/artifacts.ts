@@ -7,6 +7,7 @@ import { sha256Shape } from '../../protocol/ids.ts'
 import { OPERATIONS } from '../../protocol/operations.ts'
 import { parseShape } from '../../protocol/parse.ts'
 import type { Artifacts } from '../../work/artifacts.ts'
+import { lateOwner } from '../../work/dispatch/late.ts'
 import type { Tasks } from '../../work/dispatch/tasks.ts'
 import { readRange, requireContentType, sendJson } from '../http-answers.ts'
 import type { AgentExchange, ByToken, OwnCall } from './requests.ts'
@@ -15,7 +16,7 @@ const EMPTY_SHA256 = sha256Hex('')
 
 export function agentArtifacts(
   parts: { gate: Gate; artifacts: Artifacts; tasks: Tasks; artifactBytesMax: () => number },
-  byToken: ByToken,
+  { byToken, byTokenOrLate }: { byToken: ByToken; byTokenOrLate: ByToken },
   own: OwnCall,
 ) {
   const { gate, artifacts, tasks } = parts
@@ -24,7 +25,7 @@ export function agentArtifacts(
     requireContentType(exchange.request, 'application/octet-stream')
     const sha256 = parseShape(sha256Shape, exchange.url.pathname.split('/').pop(), 'sha256')
     // The digest in the path was signed. The bytes are checked against it as they arrive.
-    const caller = await byToken(exchange, sha256)
+    const caller = await byTokenOrLate(exchange, sha256)
     const { session } = caller
     const {
       name = sha256,
@@ -38,7 +39,13 @@ export function agentArtifacts(
     try {
       const view = gate.admit(own(exchange, 'artifact.put', caller, { own: true, ...classFact(dataClass) }), (grant) =>
         artifacts.put(grant, arrived, {
-          ...{ owner: session.task, name, session: session.id, dataClass, unfinished },
+          ...{
+            owner: session.state === 'recycling' ? lateOwner(session.id) : session.task,
+            name,
+            session: session.id,
+            dataClass,
+            unfinished,
+          },
           totalBytesMax: parts.artifactBytesMax(),
         }),
       )

@@ -54,6 +54,7 @@ export function createAgentEntrance(options: EntranceOptions, outer: Outer) {
     ...{ tasks, tokens, gate, clock },
     heard: (session) => vitals.heard(session),
     heldBackMs: guard.host.pace.heldBackMs,
+    isLate: work.catalogue.late.isOpen,
     onForeignToken: (session) => endForSecurity(session, 'the token of another session came in on its socket'),
   })
   const plain = createSend({

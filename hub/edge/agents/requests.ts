@@ -81,6 +81,8 @@ export function callerOf(session: SessionRow, rows: Pick<TaskRows, 'standing'>):
 export interface AgentAuth {
   /** By token and signature. Throws `unauthenticated`. */
   byToken(sessionId: string, request: IncomingMessage, bodySha256: string): Promise<AgentCaller>
+  /** By the joined key alone, for what comes after the end; undefined if nothing may (work/dispatch/late.ts). */
+  late(sessionId: string, request: IncomingMessage, bodySha256: string): AgentCaller | undefined
   /** By the joined key alone (renewal). */
   byKey(sessionId: string, request: IncomingMessage, bodySha256: string): AgentCaller
   /** By the key that the request itself presents (join). */
@@ -99,10 +101,12 @@ export function createAgentAuth(parts: {
   /** A request of this session was signed by its key. */
   heard: (session: string) => void
   heldBackMs: () => number
+  /** Whether something may still come of a session that is being removed. */
+  isLate: (session: SessionRow) => boolean
   /** It presented a token that never belonged on its socket (T8). */
   onForeignToken: (session: string) => void
 }): AgentAuth {
-  const { tasks, tokens, gate, clock, heard, heldBackMs, onForeignToken } = parts
+  const { tasks, tokens, gate, clock, heard, heldBackMs, isLate, onForeignToken } = parts
   const signed = (request: IncomingMessage, bodySha256: string) => ({
     method: request.method ?? '',
     path: request.url ?? '',
@@ -146,6 +150,17 @@ export function createAgentAuth(parts: {
       const session = liveSession(sessionId)
       if (session.generation !== claims.gen) throw unauthenticated('the token is of an earlier generation')
       return signedCaller(session, verified(request, bodySha256, keyOf(session.publicKey)))
+    },
+    late(sessionId, request, bodySha256) {
+      const session = tasks.session(sessionId)
+      if (session === undefined || !isLate(session)) return undefined
+      const nonce = verified(request, bodySha256, keyOf(session.publicKey))
+      const burn = { scope: session.id, value: nonce.nonce, expiresAtMs: nonce.nonceExpiresAtMs }
+      const recheck = () => {
+        const now = tasks.session(sessionId)
+        return now !== undefined && isLate(now) ? undefined : unauthenticated('nothing more is taken from this session')
+      }
+      return { session, principal: principalOfSession(session), nonce, proof: { burn, recheck } }
     },
     byKey(sessionId, request, bodySha256) {
       const session = liveSession(sessionId)

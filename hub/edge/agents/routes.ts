@@ -6,7 +6,7 @@ import { scrub } from '../../base/random.ts'
 import { parseStrictJson } from '../../base/strict-json.ts'
 import type { Gate } from '../../guard/gate.ts'
 import type { Nonces } from '../../guard/identity/nonces.ts'
-import type { Tokens } from '../../guard/identity/tokens.ts'
+import { type Tokens, unauthenticated } from '../../guard/identity/tokens.ts'
 import type { AgentCard } from '../../protocol/agent.ts'
 import { handedTo } from '../../protocol/egress/placeholders.ts'
 import type { Upstream } from '../../protocol/egress/upstreams.ts'
@@ -133,6 +133,13 @@ export function createAgentRoutes(parts: AgentRouteParts): AgentRoutes {
     exchange.proven(caller)
     return caller
   }
+  /** What a session leaves may come after its end too, by its key: its tokens have ended. */
+  async function byTokenOrLate(exchange: AgentExchange, bodySha256: string): Promise<AgentCaller> {
+    const late = auth.late(exchange.session, exchange.request, bodySha256)
+    if (late === undefined) return byToken(exchange, bodySha256)
+    exchange.proven(late)
+    return late
+  }
   const own: OwnCall = (exchange, operation, caller, facts = {}) => {
     exchange.admitted()
     return { principal: caller.principal, operation, resource: `session:${caller.session.id}`, facts, ...caller.proof }
@@ -239,8 +246,10 @@ export function createAgentRoutes(parts: AgentRouteParts): AgentRoutes {
 
   async function sendEnvelope(exchange: AgentExchange): Promise<void> {
     const body = await jsonBody(exchange)
-    const caller = await byToken(exchange, sha256Hex(body))
+    const caller = await byTokenOrLate(exchange, sha256Hex(body))
     const envelope = parseShape(envelopeShape, parseStrictJson(body))
+    if (caller.session.state === 'recycling' && envelope.kind !== 'result')
+      throw unauthenticated('the session has ended; only its result may still come')
     // A repeated message is answered without an effect. The same signed request twice is still refused (T9).
     reserveNonce(nonces, caller)
     exchange.admitted()
@@ -282,7 +291,7 @@ export function createAgentRoutes(parts: AgentRouteParts): AgentRoutes {
     sendText(exchange.response, 200, `{"deliveries":[${waiting.map(({ text }) => text).join(',')}]}`)
   }
 
-  const stored = agentArtifacts(parts, byToken, own)
+  const stored = agentArtifacts(parts, { byToken, byTokenOrLate }, own)
   const conversation = agentTranscripts(parts, byToken, own)
 
   const table = tableOf({

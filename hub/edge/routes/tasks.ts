@@ -5,6 +5,7 @@ import { mayReadTasks, type Principal } from '../../guard/principal.ts'
 import type { SubmitRequest } from '../../protocol/submit.ts'
 import type { Artifacts } from '../../work/artifacts.ts'
 import type { Asking } from '../../work/dispatch/asking.ts'
+import type { Late } from '../../work/dispatch/late.ts'
 import type { Quarantine } from '../../work/dispatch/quarantine.ts'
 import type { SessionRow, TaskRow } from '../../work/dispatch/rows.ts'
 import type { Money } from '../../work/egress/money.ts'
@@ -22,6 +23,7 @@ export function taskHandlers(
   parts: ViewParts & {
     asking: Asking
     artifacts: Artifacts
+    late: Late
     containerLogs: (session: string) => Promise<string>
     quarantine: Pick<Quarantine, 'examine'>
     /** Throws `conflict` if nothing runs for it. */
@@ -33,7 +35,8 @@ export function taskHandlers(
     costOf: Money['costOf']
   },
 ): Handlers {
-  const { tasks, asking, artifacts, journal, containerLogs, quarantine, hardening, denyList, cutFrames, costOf } = parts
+  const { tasks, asking, artifacts, late, journal, containerLogs, quarantine, hardening, denyList, cutFrames, costOf } =
+    parts
   const theTask = (id: string) => {
     const task = tasks.task(id)
     if (task === undefined) throw new HubError('unknown_task', `there is no task with the id ${id}`)
@@ -95,7 +98,8 @@ export function taskHandlers(
               unreadable,
             }
           })
-        return { task, attempts, money: costOf(id) }
+        const came = late.of(id)
+        return { task, attempts, money: costOf(id), ...(came.length === 0 ? {} : { late: came }) }
       },
     }),
     'task.logs': handler({
@@ -117,6 +121,14 @@ export function taskHandlers(
       resource: taskResource,
       facts: ({ id }: Ref) => asking.releaseFacts(id),
       effect: (grant, { id }: Ref) => ({ task: answered(grant.principal, asking.release(grant, id)) }),
+    }),
+    'task.accept': handler({
+      resource: taskResource,
+      effect: (grant, { id }: Ref) => {
+        const made = late.accept(grant, theTask(id))
+        return { task: answered(grant.principal, made), auditEffect: `task:${made.id}` }
+      },
+      after: ({ task }) => ({ task }),
     }),
     'task.retry': handler({
       resource: taskResource,
@@ -179,6 +191,7 @@ export function taskHandlers(
         const isEnding = session.state === 'recycling'
         if (!isEnding) tasks.stop(grant, session.task, end, 'security')
         artifacts.withhold(grant, id)
+        late.shut(grant, session)
         return { auditEffect: 'every token of the session', isEnding }
       },
       after: ({ isEnding }, { id }) => {

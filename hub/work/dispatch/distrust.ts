@@ -40,7 +40,15 @@ export function createDistrust({ home }: { home: string }, parts: DistrustParts)
     },
   )
   const custody = createCustody({ clock, log, gate, modes, evidence })
-  const quarantine = createQuarantine({ log, guard, audit, tasks, custody, artifacts: catalogue.artifacts })
+  const quarantine = createQuarantine({
+    log,
+    guard,
+    audit,
+    tasks,
+    custody,
+    artifacts: catalogue.artifacts,
+    late: catalogue.late,
+  })
   // A critical alert that names a session is told once that is contained (S1-67).
   alerts.onAccused(quarantine.contain)
 

@@ -15,6 +15,7 @@ import { hubPrincipal } from '../../guard/principal.ts'
 import type { Artifacts } from '../artifacts.ts'
 import type { EvidenceReport } from '../evidence.ts'
 import type { Custody } from './custody.ts'
+import type { Late } from './late.ts'
 import type { SessionRow } from './rows.ts'
 import type { Tasks } from './tasks.ts'
 
@@ -55,9 +56,10 @@ export function createQuarantine(parts: {
   audit: AuditSearch
   tasks: Tasks
   artifacts: Artifacts
+  late: Pick<Late, 'shut'>
   custody: Custody
 }): Quarantine {
-  const { log, guard, audit, tasks, artifacts, custody } = parts
+  const { log, guard, audit, tasks, artifacts, late, custody } = parts
   const { gate, events } = guard
 
   const isEnding = ({ state }: SessionRow) => state === 'recycling' || state === 'recycled'
@@ -68,7 +70,9 @@ export function createQuarantine(parts: {
     const end = { state: 'failed', error: { code: 'forbidden', detail: detail.slice(0, 500) } } as const
     if (!isEnding(session)) tasks.stop(grant, session.task, end, 'security')
     // While the store cannot be written nothing can be marked as withheld. Its session is ended all the same.
-    return grant.unwritten === undefined ? artifacts.withhold(grant, id) : []
+    if (grant.unwritten !== undefined) return []
+    late.shut(grant, session)
+    return artifacts.withhold(grant, id)
   }
 
   async function tellConsumers(session: SessionRow, withheld: Withheld): Promise<Consumer[]> {

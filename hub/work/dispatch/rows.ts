@@ -54,6 +54,8 @@ export interface TaskRow extends Readable {
   /** What it is about beside its parameters; null for nothing. */
   spec: TaskSpec | null
   requestedBy: string
+  /** The task whose late result this is the record of; null for a task like any other. */
+  acceptedFrom: string | null
   /** The digest of the request that its key belongs to; null without a key. */
   requestDigest: string | null
   createdAtMs: number

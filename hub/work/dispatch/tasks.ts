@@ -79,6 +79,8 @@ export interface Tasks extends TaskRows {
   /** A queued task that can never start. */
   failed(grant: Grant, task: string, error: { code: string; detail: string }): void
   released(grant: Grant, task: string): TaskRow
+  /** A task that has ended already: the record of what came after the end of another (late.ts). Nothing of it ever runs. */
+  accepted(grant: Grant, record: { of: TaskRow; outcome: TaskOutcome; requestedBy: string }): TaskRow
   /**
    * Every unfinished task now waits for the operator's word; a running one does so once it comes back. After a rest: only queued ones.
    * Answers how many.
@@ -278,6 +280,36 @@ export function createTasks(parts: {
       if (task.unreadable !== null) throw new HubError('unreadable', unreadableError(task.unreadable).detail)
       store.prepare('update task set held = 0 where id = ?').run(id)
       seal('task', id)
+      tellTask(id)
+      return theTask(id)
+    },
+
+    accepted(grant, { of, outcome, requestedBy }) {
+      assertGrant(grant, 'task.accept')
+      requireRoom()
+      const now = clock.wallMs()
+      const id = newUuid(random, now)
+      const { code, ...said } = outcome
+      const error = code === undefined ? null : { code, detail: said.error ?? '' }
+      store
+        .prepare(
+          `insert into task (id, state, agent, needs, params, inputs, priority, held, depth, chain, sensitivity, spec, requested_by,
+             accepted_from, outcome, error, created_at_ms, started_at_ms, ended_at_ms)
+           values (?, ?, ?, ?, ?, ?, ?, 0, 0, '[]', ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+        )
+        .run(
+          ...[id, said.outcome, of.agent, JSON.stringify(of.needs), JSON.stringify(of.params), jsonOrNull(of.inputs)],
+          ...[of.priority, of.sensitivity, jsonOrNull(of.spec), requestedBy, of.id],
+          ...[
+            jsonOrNull(redaction.value(said)),
+            jsonOrNull(redaction.value(error)),
+            now,
+            of.startedAtMs,
+            steady.wallMs(),
+          ],
+        )
+      seal('task', id)
+      tellMade(id)
       tellTask(id)
       return theTask(id)
     },

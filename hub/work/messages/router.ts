@@ -24,9 +24,11 @@ import {
 } from '../../protocol/envelope.ts'
 import type { OperationName } from '../../protocol/operations.ts'
 import { parseShape } from '../../protocol/parse.ts'
+import type { TaskOutcome } from '../../protocol/task.ts'
 import { frameBodyShape, turnBodyShape } from '../../protocol/turn.ts'
 import type { Store } from '../../store/database.ts'
 import type { Artifacts } from '../artifacts.ts'
+import type { Late } from '../dispatch/late.ts'
 import type { Losses } from '../dispatch/losses.ts'
 import type { SessionRow } from '../dispatch/rows.ts'
 import type { Tasks } from '../dispatch/tasks.ts'
@@ -83,6 +85,8 @@ export function createRouter(parts: {
   losses: Pick<Losses, 'stopped'>
   /** Takes away what was kept meanwhile, once a task has succeeded. */
   artifacts: Pick<Artifacts, 'succeeded'>
+  /** Keeps what comes after the end of a task. */
+  late: Pick<Late, 'keep'>
 }): Router {
   const { store, clock, random, tasks, cards, mailboxes, replies, topics, delegation, journal, events, approvals } =
     parts
@@ -211,6 +215,12 @@ export function createRouter(parts: {
     }
   }
 
+  /** Only a result comes here (edge/agents/routes.ts). */
+  function afterItsEnd(grant: Grant, sender: SessionRow, envelope: Envelope): Routed {
+    const { stopped: _, ...outcome } = parseShape(resultBodyShape, envelope.body, 'body')
+    return parts.late.keep(grant, sender, outcome as TaskOutcome)
+  }
+
   return {
     route(grant, sender, envelope, target) {
       assertGrant(grant, OPERATION_OF_KIND[envelope.kind])
@@ -222,6 +232,7 @@ export function createRouter(parts: {
         return parts.permits.decide(grant, sender, envelope, ({ approved, text }) =>
           deliver(sender.id, sender, answerOf(envelope.id, approved ? 'approved' : 'refused', text)),
         )
+      else if (sender.state === 'recycling') return afterItsEnd(grant, sender, envelope)
       else aboutOwnTask(grant, sender, envelope)
       return undefined
     },

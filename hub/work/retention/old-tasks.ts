@@ -56,7 +56,7 @@ export function createOldTasks(store: Pick<Store, 'prepare'>): OldTasks {
        or exists (select 1 from task where json_valid(inputs) and json_extract(inputs, '$.pack') = left_over.sha256
          and state in ('queued', 'running')) limit 1`,
   )
-  const removals = ['approval', 'session', 'attempt', 'egress_reservation', 'egress_account', 'egress_out'].map(
+  const removals = ['approval', 'session', 'attempt', 'egress_reservation', 'egress_account', 'egress_out', 'late'].map(
     (table) => store.prepare(`delete from ${table} where task = ?`),
   )
   const removeTask = store.prepare(`delete from task where id = ? and state not in ('queued', 'running')`)

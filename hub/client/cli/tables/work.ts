@@ -38,6 +38,7 @@ export const WORK = [
   ]),
   command('task show <task>', 'one task in full', tasks('show')),
   stop('task cancel [task]', 'stop it for good', tasks('cancel'), [['--held', 'all held tasks'], yes]),
+  command('task accept <task>', 'keep what came after its end, as a task of its own', tasks('accept')),
   command('task retry <task>', 'submit it again', tasks('retry')),
   command('task release [task]', 'let a held task start', tasks('release'), [['--all', 'all held tasks'], yes]),
   command('task logs <task>', 'what it logged', taskLogs('logs'), [['--follow', 'keep printing until it ends']]),

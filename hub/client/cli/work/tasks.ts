@@ -4,7 +4,7 @@ import { usdWritten } from '../../../protocol/dollars.ts'
 import { STOP_REASON_WORDS } from '../../../protocol/stop-reasons.ts'
 import { TRANSCRIPT_TEXT_CHARS, TRANSCRIPT_TRIES } from '../../../protocol/transcripts.ts'
 import type { Wishes } from '../../../protocol/wish-places.ts'
-import type { AttemptView, TaskView } from '../../answers.ts'
+import type { AttemptView, LateView, TaskView } from '../../answers.ts'
 import { unwrittenOf } from '../../connection.ts'
 import { EXIT, toProblem, usage } from '../../problem.ts'
 import { type Context, given, pageOf, type Run, showList, stopped, typed } from '../context.ts'
@@ -130,6 +130,7 @@ export function taskText(task: TaskView, nowMs: number, paint: Paint, money?: Ta
   rows.push(...wishRows(task.spec ?? {}))
   if (task.startedAtMs !== null) rows.push(['took', tookText(task, nowMs)])
   if (task.attempts > 1) rows.push(['attempts', `${task.attempts}, ${task.restarts} of them restarts`])
+  if (task.acceptedFrom !== undefined) rows.push(['came late', `after the end of task ${task.acceptedFrom}`])
   if (task.parent !== null) rows.push(['parent', task.parent])
   if (task.children > 0) rows.push(['children', `${task.children}: \`hub task list --parent ${shortId(task.id)}\``])
   // A trace has the id of the task at its root.
@@ -154,6 +155,14 @@ export function taskText(task: TaskView, nowMs: number, paint: Paint, money?: Ta
   return `${text}\n\n${cleanLines(shown)}`
 }
 
+/** What came after its end, and the word that keeps it. */
+function lateText({ session, cameAtMs, outcome, accepted, artifacts }: LateView, task: string, nowMs: number): string {
+  const what = `late: session ${session} handed in a result after the end, ${whenText(cameAtMs, nowMs)}: ${outcome.outcome}, ${countOf(artifacts.length, 'artifact')}`
+  const way =
+    accepted === null ? `\`hub task accept ${shortId(task)}\` keeps it as a task` : `kept as task ${shortId(accepted)}`
+  return clean(`${what}; ${way}`)
+}
+
 function attemptTable(attempts: readonly AttemptView[], nowMs: number, paint: Paint): string {
   const rows = attempts.map((each) => [
     String(each.attempt),
@@ -167,7 +176,11 @@ function attemptTable(attempts: readonly AttemptView[], nowMs: number, paint: Pa
 }
 
 /** Cancels, retries or releases one task, and shows it. */
-export async function moved(context: Context, operation: 'task.cancel' | 'task.retry' | 'task.release', id: string) {
+export async function moved(
+  context: Context,
+  operation: 'task.accept' | 'task.cancel' | 'task.retry' | 'task.release',
+  id: string,
+) {
   const answer = await context.hub.call(operation, { id })
   if (context.json) context.terminal.json(answer)
   else if (unwrittenOf(answer) !== undefined) context.terminal.out(`${id} ${stopped(answer, '')}`)
@@ -192,11 +205,13 @@ export const show: Run = async ({ hub, json, terminal }, [id = '']) => {
   if (json) terminal.json(answer)
   else {
     terminal.out(taskText(answer.task, Date.now(), terminal.paint, answer.money))
+    for (const each of answer.late ?? []) terminal.out(`\n${lateText(each, answer.task.id, Date.now())}`)
     if (answer.attempts.length > 0) terminal.out(`\n${attemptTable(answer.attempts, Date.now(), terminal.paint)}`)
   }
   return EXIT.done
 }
 
+export const accept: Run = (context, [id = '']) => moved(context, 'task.accept', id)
 export const retry: Run = (context, [id = '']) => moved(context, 'task.retry', id)
 
 const PAGES_MAX = 1000

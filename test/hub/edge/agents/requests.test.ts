@@ -43,6 +43,7 @@ function authOver(...looks: SessionRow[]) {
     gate,
     clock: home.clock,
     heard: () => undefined,
+    isLate: () => false,
     onForeignToken: () => undefined,
     heldBackMs: () => 0,
   })

@@ -1,0 +1,80 @@
+/** What comes after the end of a task (S4-41): kept beside it, and accepted as a task of its own. */
+import { expect, test } from 'vitest'
+import { createHarness, type Harness, puppet, type TestAgent } from '../support/hub-harness.ts'
+
+const agents = { slow: { script: puppet, stubborn: true } }
+const show = async (h: Harness, id: string) =>
+  (await h.operator('GET', `/v1/tasks/${id}`)).body as {
+    task: { state: string; acceptedFrom?: string; artifacts: object[]; outcome: object | null }
+    late?: { session: string; accepted: string | null; outcome: object; artifacts: object[] }[]
+  }
+/** One task that works, and how it was ended. */
+async function ended(h: Harness, way: 'cancel' | 'stop' | 'ttl'): Promise<{ id: string; agent: TestAgent }> {
+  const id = await h.submit('slow', {}, way === 'ttl' ? { ttlMs: 30_000 } : {})
+  await h.working(1)
+  const agent = h.started.at(-1) as TestAgent
+  if (way === 'cancel') await h.operator('POST', `/v1/tasks/${id}/cancel`)
+  if (way === 'stop') await h.operator('POST', `/v1/sessions/${agent.session}/stop`)
+  await h.until(() => h.task(id).state !== 'running', 'its end', 100)
+  return { id, agent }
+}
+const LATE = { outcome: 'succeeded', value: { n: 7 }, stopReason: 'end_turn' }
+
+test.each(['cancel', 'stop', 'ttl'] as const)(
+  'S4-41: after %s the end stays, what comes is kept as late, and the operator accepts it as a task of its own',
+  async (way) => {
+    await using h = await createHarness({ agents })
+    const { id, agent } = await ended(h, way)
+    const state = h.task(id).state
+    expect(state).toBe(way === 'ttl' ? 'timed_out' : 'cancelled')
+    await h.pumped(agent.put('report.md', 'whole'), 10)
+    await h.pumped(agent.resultBody(LATE), 10)
+    await h.quiet()
+
+    const shown = await show(h, id)
+    expect(shown.task).toMatchObject({ state, outcome: null, artifacts: [] })
+    expect(shown.late).toMatchObject([
+      { session: agent.session, accepted: null, outcome: LATE, artifacts: [{ name: 'report.md', size: 5 }] },
+    ])
+    const accepted = (await h.operator('POST', `/v1/tasks/${id}/accept`)).body.task as { id: string }
+    expect(await show(h, accepted.id)).toMatchObject({
+      task: { state: 'succeeded', acceptedFrom: id, outcome: LATE, artifacts: [{ name: 'report.md' }] },
+    })
+    expect((await show(h, id)).late).toMatchObject([{ accepted: accepted.id, artifacts: [] }])
+    expect(h.task(id).state).toBe(state)
+    expect((await h.operator('POST', `/v1/tasks/${id}/accept`)).body).toMatchObject({ code: 'already_resolved' })
+    const records = h.audit().filter(({ action }) => ['task.accepted', 'task.finished'].includes(action))
+    expect(records.at(-1)).toMatchObject({ action: 'task.accepted' })
+  },
+)
+
+test('S4-41: after the end nothing but artifacts and one result is taken, and nothing from a session that is not trusted', async () => {
+  await using h = await createHarness({ agents: { ...agents, quick: { script: puppet } } })
+  const { id, agent } = await ended(h, 'cancel')
+  const refused = async (envelope: object) => (await h.pumped(agent.send(envelope), 10)).status
+  expect(await refused({ kind: 'log', body: { text: 'more' } })).toBe(401)
+  expect(await refused({ kind: 'request', to: 'agent:quick', type: 'x.y', body: {} })).toBe(401)
+  expect(await refused({ kind: 'result', body: LATE })).toBe(200)
+  expect(await refused({ kind: 'result', body: { ...LATE, value: 'other' } })).toBe(401)
+  expect((await show(h, id)).late).toMatchObject([{ outcome: LATE }])
+  // Distrusted while it ends: shut out, and what it gave is withheld.
+  await h.operator('POST', `/v1/sessions/${agent.session}/revoke`)
+  expect((await show(h, id)).late).toBeUndefined()
+  expect((await h.operator('POST', `/v1/tasks/${id}/accept`)).body).toMatchObject({ code: 'conflict' })
+  await h.quiet()
+})
+
+test('S4-41: a session that was revoked or quarantined gives nothing any more; a task without a late result has nothing to accept', async () => {
+  await using h = await createHarness({ agents })
+  const id = await h.submit('slow')
+  await h.working(1)
+  const agent = h.started[0] as TestAgent
+  await h.operator('POST', `/v1/sessions/${agent.session}/revoke`)
+  await expect(h.pumped(agent.put('report.md', 'x'), 10)).rejects.toThrow()
+  expect((await h.operator('POST', `/v1/tasks/${id}/accept`)).body).toMatchObject({
+    ...{ code: 'conflict', detail: 'nothing came after the end of this task; `hub task retry` runs it again' },
+  })
+  expect((await h.operator('POST', '/v1/tasks/019b8d62-7a8a-75b9-be7c-0a4d4fa901c8/accept')).body).toMatchObject({
+    code: 'unknown_task',
+  })
+})
