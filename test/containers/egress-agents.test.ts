@@ -362,6 +362,22 @@ test('a coding agent of forty turns up to 150 000 tokens ends within two dollars
   expect(tree?.spentUsd).toBeLessThan(2_000_000)
 })
 
+test('the real Codex that fell goes on in the next start of its task: its request holds the first turn', async () => {
+  const asked: string[] = []
+  models.script = ({ turn }) => {
+    asked.push(JSON.stringify(models.came.at(-1)))
+    // Its own shell ends it in the middle of the turn.
+    if (asked.length === 1)
+      return { text: 'I looked at it.', calls: [{ name: 'exec_command', input: { cmd: 'kill -9 $PPID' } }] }
+    return { text: `Done in turn ${turn}.` }
+  }
+  const task = await home.run('resuming', { task: 'Remember the word heliotrope' }, '--input', folder)
+  expect(task.state).toBe('succeeded')
+  expect(task).toMatchObject({ attempts: 2 })
+  expect(asked).toHaveLength(2)
+  for (const words of ['Remember the word heliotrope', 'I looked at it.', 'Go on']) expect(asked[1]).toContain(words)
+})
+
 /** Requests outward that the hub has refused since it began, those from memory too. */
 async function refusedSoFar(): Promise<number> {
   const text = await (await fetch(`http://127.0.0.1:${home.metricsPort}/metrics`)).text()

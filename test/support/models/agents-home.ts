@@ -71,6 +71,17 @@ const codexWithTools = (name: string, image: string) => {
   }
 }
 
+/** The same by its events, and its conversation goes on in the next start. */
+const resumingCard = () => {
+  const card = codexCard('resuming')
+  const [codex = '', exec = '', ...options] = card.run.slice(0, -1)
+  return {
+    ...{ ...card, driver: 'stream-json', transcripts: true, repeatable: true },
+    run: [codex, exec, ...options, '{param:task}{earlier}'],
+    resume: [codex, exec, 'resume', '--last', ...options, 'Go on'],
+  }
+}
+
 export const loadAgents = () =>
   load([
     ...assembleImages({
@@ -104,11 +115,13 @@ export async function openAgentsHome(options: { models: Pick<ModelServer, 'url'>
       codexCard('broke'),
       codexWithTools('talker', 'hub-test/codex-mcp'),
       codexWithTools('unbuilt', 'hub-test/codex'),
+      resumingCard(),
     ],
     rows: {
       [POOR.name]: { budget: { tree: { usd: '0.01 USD' } } },
       coder: { budget: CODING },
       talker: { topics: ['news'] },
+      resuming: { transcripts: true },
       broke: { budget: { tree: { usd: '0.01 USD' } } },
     },
     config: {
