@@ -70,7 +70,7 @@ by_right := {
 	"approve": {"approval.answer"},
 	"heartbeat": {"operator.heartbeat"},
 	"resume": {"mode.resume"},
-	"stop": {"hub.shutdown", "mode.safe", "session.revoke", "session.stop", "task.cancel"},
+	"stop": {"hub.shutdown", "mode.safe", "session.close", "session.interrupt", "session.revoke", "session.stop", "task.cancel"},
 	# A console joins by a link from the operator, which always gives this right.
 	"view": reading | {"console.join"},
 }
@@ -125,6 +125,7 @@ reading := {
 	"session.list",
 	"session.logs",
 	"session.show",
+	"session.turns",
 	"task.list",
 	"task.logs",
 	"task.show",
@@ -134,7 +135,10 @@ acting := {
 	"alert.test",
 	"artifact.put",
 	"backup.run",
+	"session.close",
+	"session.interrupt",
 	"session.quarantine",
+	"session.say",
 	"session.stop",
 	"task.cancel",
 }

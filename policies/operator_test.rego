@@ -5,13 +5,13 @@ import data.hub.operator
 # Written out once more on purpose: a line lost from the rules, or added to them, fails here.
 reading := [
 	"agent.list", "agent.show", "alert.list", "approval.list", "approval.show", "artifact.get", "artifact.list", "budget.show", "event.stream", "health.show", "mode.show", "operator.show",
-	"policy.status", "session.list", "session.logs", "session.show", "task.list",
+	"policy.status", "session.list", "session.logs", "session.show", "session.turns", "task.list",
 	"task.logs", "task.show",
 ]
 
 acting := [
 	"alert.test", "artifact.put", "backup.run",
-	"session.quarantine", "session.stop", "task.cancel",
+	"session.close", "session.interrupt", "session.quarantine", "session.say", "session.stop", "task.cancel",
 ]
 
 owner_only := [
@@ -63,14 +63,14 @@ test_only_a_token_that_ends_sessions_and_nothing_else_reports_for_a_monitor if {
 	granted({"kind": "automation", "actions": ["session.stop"]}) == {"monitor.alert", "session.stop"}
 	granted({"kind": "automation", "actions": ["session.stop", "task.list"]}) == {"session.stop", "task.list"}
 	granted({"kind": "automation", "actions": ["monitor.alert"]}) == set()
-	granted({"kind": "device", "rights": ["stop"], "actions": ["session.stop"]}) == {"hub.shutdown", "mode.safe", "session.revoke", "session.stop", "task.cancel"}
+	granted({"kind": "device", "rights": ["stop"], "actions": ["session.stop"]}) == {"hub.shutdown", "mode.safe", "session.close", "session.interrupt", "session.revoke", "session.stop", "task.cancel"}
 }
 
 test_a_device_has_the_rights_it_was_given if {
 	granted({"kind": "device", "rights": ["view"]}) == as_set(reading) | {"console.join"}
 	granted({"kind": "device", "rights": ["heartbeat"]}) == {"operator.heartbeat"}
 	granted({"kind": "device", "rights": ["approve"]}) == {"approval.answer"}
-	granted({"kind": "device", "rights": ["stop"]}) == {"hub.shutdown", "mode.safe", "session.revoke", "session.stop", "task.cancel"}
+	granted({"kind": "device", "rights": ["stop"]}) == {"hub.shutdown", "mode.safe", "session.close", "session.interrupt", "session.revoke", "session.stop", "task.cancel"}
 	granted({"kind": "device", "rights": ["resume"]}) == {"mode.resume"}
 	granted({"kind": "device", "rights": ["heartbeat", "resume"]}) == {"mode.resume", "operator.heartbeat"}
 	granted({"kind": "device", "via": "console", "rights": ["heartbeat", "resume"]}) == {"mode.resume", "operator.away", "operator.back", "operator.heartbeat"}

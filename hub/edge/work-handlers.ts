@@ -10,7 +10,9 @@ import { artifactHandlers } from './routes/artifacts.ts'
 import { monitorHandlers } from './routes/monitor.ts'
 import { policyHandlers } from './routes/policy.ts'
 import { quarantineHandlers } from './routes/quarantine.ts'
+import { sessionHandlers } from './routes/sessions.ts'
 import { taskHandlers } from './routes/tasks.ts'
+import { turnHandlers } from './routes/turns.ts'
 import type { Handlers } from './serve.ts'
 
 export interface WorkHandlerParts {
@@ -28,30 +30,19 @@ export function workHandlers(parts: WorkHandlerParts): Handlers {
   const { approvals, denyList, policy, rules, policyChanges, decisions, decisionReader, store } = guard
   const { tasks, asking, losses } = work
   const { registry, artifacts, transcripts, journal, late } = work.catalogue
-  const { mailboxes } = work.messaging
+  const { mailboxes, turns } = work.messaging
   const { vitals, dispatcher, reaper, hardening } = work.supervision
   const { quarantine, evidence, audit } = work.distrust
   return {
     ...taskHandlers({
-      ...{
-        tasks,
-        artifacts,
-        transcripts,
-        late,
-        journal,
-        mailboxes,
-        vitals,
-        dispatcher,
-        clock,
-        asking,
-        hardening,
-        denyList,
-        quarantine,
-        cutFrames,
-      },
-      containerLogs: work.containerLogs,
+      ...{ tasks, turns, artifacts, transcripts, late, journal, mailboxes, vitals, dispatcher, clock, asking },
       costOf: work.money.costOf,
     }),
+    ...sessionHandlers({
+      ...{ tasks, turns, artifacts, late, mailboxes, vitals, clock, hardening, denyList, quarantine, cutFrames },
+      containerLogs: work.containerLogs,
+    }),
+    ...turnHandlers({ tasks, turns, random: parts.random, nowMs: clock.wallMs }),
     ...agentHandlers({
       ...{ registry, tasks, secrets, onChanged: decisions.forget },
       rowOf(agent) {

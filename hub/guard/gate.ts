@@ -116,7 +116,7 @@ const mint = (call: Call, { id, narrow = {}, effect, reason, rule }: PolicyDecis
   mintGrant({ ...proofOf(call), decisionId: id, narrow, auditSeq, ...(effect === 'ask' && { asks: { reason, rule } }) })
 
 /** Reads that disclose the content of someone's work, and so are recorded. */
-const DISCLOSING: ReadonlySet<OperationName> = new Set(['artifact.get', 'task.logs', 'session.logs'])
+const DISCLOSING: ReadonlySet<OperationName> = new Set(['artifact.get', 'task.logs', 'session.logs', 'session.turns'])
 
 export function createGate(parts: GateParts): Gate {
   const { store, audit, modes, decisions, nonces, refusals, asks, budget, onRefused, onSummed } = parts

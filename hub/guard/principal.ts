@@ -44,6 +44,8 @@ export const ownerText = (principal: Principal): string =>
 const DEVICE_STOPS: ReadonlySet<OperationName> = new Set([
   'hub.shutdown',
   'mode.safe',
+  'session.close',
+  'session.interrupt',
   'session.revoke',
   'session.stop',
   'task.cancel',

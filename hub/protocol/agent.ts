@@ -135,6 +135,7 @@ export const agentNameShape = z.string().superRefine((name, context) => {
 })
 
 const DEFAULT_RESTARTS = 3
+const DEFAULT_IDLE_MS = 1_800_000
 
 const cardKeysShape = z.strictObject({
   name: agentNameShape.describe('the name of the agent everywhere'),
@@ -202,12 +203,15 @@ const cardKeysShape = z.strictObject({
       'the highest class of data of tasks that it takes; the rules must grant it too. Without it: only tasks without a class',
     ),
   mode: z
-    .enum(['task', 'service'], {
-      error: ({ input }) =>
-        input === 'chat' ? 'chat is not supported yet; use task, or service for a session that always runs' : undefined,
-    })
+    .enum(['task', 'chat', 'service'])
     .default('task')
-    .describe('`task`: a session for each task; `service`: one session that always runs'),
+    .describe(
+      '`task`: a session for each task; `chat`: one that goes on after each turn, until it is closed; `service`: one session that always runs',
+    ),
+  idleAfter: spanShape
+    .optional()
+    .meta({ usual: spanWritten(DEFAULT_IDLE_MS) })
+    .describe('a chat that nobody speaks to for so long is closed'),
   limits: limitsShape.default({}).describe('what one session may take; never above what hub.yaml allows'),
   /** Only if the card says it; the value in force is `restartsOf`. */
   restarts: z
@@ -278,6 +282,22 @@ const cardKeysShape = z.strictObject({
     .describe('what it asks for; the rules decide'),
 })
 
+/** What counts only for a chat, and what a chat needs. */
+function judgeChat(
+  { mode, driver, idleAfter, limits }: z.output<typeof cardKeysShape>,
+  fault: (key: string, message: string) => void,
+): void {
+  if (mode === 'chat' && !canDo(driver, 'takesPrompts')) {
+    const able = DRIVER_NAMES.filter((each) => canDo(each, 'takesPrompts')).join(', ')
+    fault('mode', `chat needs a driver that is given prompts while it runs, and ${driver} is not: use one of ${able}`)
+  }
+  if (idleAfter === undefined) return
+  const ttl = limits.ttl ?? DEFAULT_LIMITS.ttlMs
+  if (mode !== 'chat') fault('idleAfter', 'counts only for `mode: chat`; leave it out')
+  else if (idleAfter > ttl)
+    fault('idleAfter', `is ${spanWritten(idleAfter)}, and limits.ttl is ${spanWritten(ttl)}: the session ends before`)
+}
+
 /** What only some drivers can do is refused for the others, and so is a key that needs another. */
 export const agentCardShape = cardKeysShape.superRefine((card, context) => {
   const { driver, permissions, mcp, may } = card
@@ -292,9 +312,13 @@ export const agentCardShape = cardKeysShape.superRefine((card, context) => {
     )
   }
   judgeTranscripts(card, fault)
+  judgeChat(card, fault)
 })
 
 export type AgentCard = z.output<typeof agentCardShape>
+
+/** How long nobody may speak to a chat, in ms. */
+export const idleAfterOf = ({ idleAfter }: Pick<AgentCard, 'idleAfter'>): number => idleAfter ?? DEFAULT_IDLE_MS
 
 /** How many crashes an agent may have on one task before it counts as unhealthy (S0-4). */
 export const restartsOf = (card: Pick<AgentCard, 'restarts'>): number => card.restarts ?? DEFAULT_RESTARTS

@@ -9,6 +9,7 @@ import { UPSTREAM_ANSWERS } from './egress/upstream-views.ts'
 import { nameShape, sessionIdShape, uuidShape } from './ids.ts'
 import { MONITOR_OUTCOMES } from './monitor.ts'
 import type { OperationName } from './operations.ts'
+import { TURN_ANSWERS, turnShape } from './turn-views.ts'
 import {
   agentResolvedShape,
   agentShape,
@@ -75,6 +76,7 @@ const stop = <Shape extends z.ZodRawShape>(shape: Shape) =>
 
 const next = z.string().nullable().describe('the cursor of the next page; null at the end')
 const task = z.strictObject({ task: taskShape })
+const turnsShape = z.array(turnShape).describe('the newest 20 turns, and the beginning of each')
 const session = stop({ session: sessionShape })
 const agent = z.strictObject({ agent: agentShape })
 const agents = z.strictObject({
@@ -94,6 +96,7 @@ export const ANSWERS = {
       attempts: z.array(attemptShape),
       money: taskMoneyShape,
       late: z.array(lateShape).optional().describe('what came after its end, newest first; absent for nothing'),
+      turns: turnsShape,
     }),
   ),
   'task.cancel': row('Ends a task and its session.', stop({ task: taskShape })),
@@ -107,7 +110,12 @@ export const ANSWERS = {
   'session.list': row('Sessions, newest first.', z.strictObject({ sessions: z.array(sessionShape), next })),
   'session.show': row(
     'One session; with `hardening`, its container graded against the profile.',
-    z.strictObject({ session: sessionShape, hardening: hardeningShape.optional() }),
+    z.strictObject({
+      session: sessionShape,
+      turns: turnsShape,
+      closing: z.string().nullable().describe('why no further prompt comes; null while some may'),
+      hardening: hardeningShape.optional(),
+    }),
   ),
   'session.logs': row("The end of its container's output.", z.strictObject({ text: z.string() })),
   'session.stop': row('Ends a session; its task is cancelled.', session),
@@ -161,6 +169,7 @@ export const ANSWERS = {
     z.strictObject({ flag: flagShape }),
   ),
   ...BUDGET_ANSWERS,
+  ...TURN_ANSWERS,
   ...UPSTREAM_ANSWERS,
   'keys.list': row('The keys that sign and verify tokens.', z.strictObject({ keys: z.array(keyShape) })),
   'keys.rotate': row('Makes a new key for tokens.', z.strictObject({ keys: z.array(keyShape) })),

@@ -44,6 +44,19 @@ export const EVENTS = {
       total: 'of how much; may be absent',
     },
   },
+  'hub.session.turn.v1': {
+    when: 'a prompt was given to a session, its turn began, or ended',
+    subject: 'task:ID',
+    seenWith: 'session.show',
+    data: {
+      agent: 'whose session it is',
+      session: 'the session',
+      turn: 'the id of the turn',
+      number: 'counts the turns of the session from 1',
+      state: 'waiting, running, done, cancelled or failed',
+      stopReason: 'why it ended, or null',
+    },
+  },
   'hub.task.log.v1': {
     when: 'an agent wrote a line of its log, or the hub wrote one about it',
     subject: 'task:ID',

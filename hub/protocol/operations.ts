@@ -27,6 +27,7 @@ import {
   uuidShape,
 } from './ids.ts'
 import { submitShape } from './submit.ts'
+import { sayShape, turnListShape } from './turn.ts'
 
 export const PRINCIPAL_KINDS = ['operator', 'device', 'automation', 'contact', 'watchdog', 'agent', 'hub'] as const
 export type PrincipalKind = (typeof PRINCIPAL_KINDS)[number]
@@ -274,6 +275,10 @@ export const OPERATIONS = {
   'session.quarantine': op('session.quarantined', 'stop', ['operator', 'automation'], sessionRef),
   'session.evidence': op('session.evidence_listed', 'read', owner, evidenceListShape),
   'session.revoke': op('session.revoked', 'stop', present, revokeShape),
+  'session.turns': op('session.turns_read', 'read', people, turnListShape),
+  'session.say': op('session.prompted', 'new_work', ['operator', 'automation'], sayShape),
+  'session.interrupt': op('session.interrupted', 'stop', people, sessionRef),
+  'session.close': op('session.closed', 'stop', [...people, ...hub], sessionRef),
   'agent.list': op('agent.listed', 'read', people, none),
   'agent.show': op('agent.shown', 'read', people, agentRef),
   'agent.reload': op('agent.reloaded', 'mending', owner, none),

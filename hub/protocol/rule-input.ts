@@ -47,7 +47,7 @@ const resource = z.strictObject({
     .string()
     .nullable()
     .optional()
-    .describe('of a task, a start or a delegation: the agent; null where the hub chooses one'),
+    .describe('of a task, a start, a delegation or a prompt: the agent; null where the hub chooses one'),
   needs: names.optional().describe('of the same: capabilities that the agent must have'),
   origin: z
     .strictObject({

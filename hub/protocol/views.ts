@@ -226,7 +226,7 @@ export const agentShape = z.strictObject({
   sensitivity: kept(dataClassShape).describe(
     'the highest class of data that its card takes; null: only tasks without one',
   ),
-  mode: z.enum(['task', 'service']),
+  mode: z.enum(['task', 'chat', 'service']),
   capabilities: z.array(z.string()),
   restarts: count.describe('how often a crashed task is tried again'),
   repeatable: z.boolean().describe('a task of it may run twice'),

@@ -10,11 +10,9 @@ import type { Catalogue } from './catalogue.ts'
 import type { Losses } from './dispatch/losses.ts'
 import type { SessionRow, TaskRow } from './dispatch/rows.ts'
 import type { Tasks } from './dispatch/tasks.ts'
-import { ANSWERS_MAX, createAnswers } from './messages/answers.ts'
 import { createDecideAgain, TOLD_MAX } from './messages/decided-again.ts'
 import { createDelegation } from './messages/delegation.ts'
 import { createDelivered } from './messages/delivered.ts'
-import { BUDGET_MAILS_MAX, createBudgetMail, createSilenceMail, SILENCE_MAILS_MAX } from './messages/hub-mail.ts'
 import { createMailboxes } from './messages/mailboxes.ts'
 import { createOutcomes } from './messages/outcomes.ts'
 import { createPermits } from './messages/permits.ts'
@@ -24,6 +22,7 @@ import { createRouter } from './messages/router.ts'
 import { createTargets } from './messages/targets.ts'
 import { createTopics } from './messages/topics.ts'
 import { createMessageMeters } from './meters.ts'
+import { createOwnMail, OWN_MAILS_MAX } from './own-mail.ts'
 
 export interface MessagingOptions {
   /** Sessions at once. */
@@ -53,7 +52,7 @@ export function createMessaging(
   const mailboxes = createMailboxes({
     epoch,
     get ownMax() {
-      return options.tasksPerTree + 1 + ANSWERS_MAX + TOLD_MAX + BUDGET_MAILS_MAX + SILENCE_MAILS_MAX
+      return options.tasksPerTree + 1 + TOLD_MAX + OWN_MAILS_MAX
     },
     get sessions() {
       return options.sessions
@@ -102,15 +101,14 @@ export function createMessaging(
       if (taskMachine.isTerminal(task.state)) delegation.answer(task)
     },
   })
+  const { turns, answers, tellBudget, tellSilence } = createOwnMail({ clock, random, guard, tasks, cards, mailboxes })
   const delivered = createDelivered({ audit, nowMs: clock.wallMs, log })
   const targets = createTargets({ rows: tasks, cards, mailboxes, delivered })
   const permits = createPermits({ cards, approvals, tasks, clock })
   const router = createRouter({
     ...{ store, clock, random, tasks, cards, mailboxes, replies, topics },
-    ...{ delegation, journal, events, approvals, permits, losses, artifacts, late: catalogue.late },
+    ...{ delegation, journal, events, approvals, permits, losses, artifacts, turns, late: catalogue.late },
   })
-
-  const answers = createAnswers({ store, clock, random, tasks, mailboxes, gate, approvals })
 
   return {
     meters,
@@ -120,6 +118,7 @@ export function createMessaging(
     outcomes,
     quotas,
     delegation,
+    turns,
     delivered,
     targets,
     permits,
@@ -138,13 +137,14 @@ export function createMessaging(
         // Without a mailbox, or with a full one, the SIGTERM that follows says the same.
       }
     },
-    tellBudget: createBudgetMail({ clock, random, tasks, mailboxes }),
-    tellSilence: createSilenceMail({ clock, random, mailboxes }),
+    tellBudget,
+    tellSilence,
     settleApproval: answers.settle,
-    /** After a restart, for a session that was taken over: how its children and its acts ended, which it may not have heard. */
+    /** After a restart, for a session that was taken over: what it may not have heard of its children, its acts and its turns. */
     tellAgain(session: SessionRow, children: readonly TaskRow[]) {
       for (const child of children) delegation.answer(child)
       answers.tellAgain(session.id)
+      turns.redeliver(session.id)
     },
     /** Ends what nobody waits for any more; tells of what nobody was told of. */
     expireApprovals() {

@@ -72,7 +72,9 @@ export function taskTimes(
         const whole = taskOf(task)
         if (whole?.attempts === 1) queue.add((createdAtMs - whole.createdAtMs) / 1000, exampleOf(task))
       }
-      if (state === 'working' && from !== undefined) join.add((clock.monotonicMs() - from) / 1000, exampleOf(task))
+      // A chat rests in ready.
+      if ((state === 'working' || state === 'ready') && from !== undefined)
+        join.add((clock.monotonicMs() - from) / 1000, exampleOf(task))
     },
   }
 }

@@ -8,6 +8,7 @@ import type { Tracer } from '../protocol/traces.ts'
 import type { Catalogue } from './catalogue.ts'
 import type { Containment } from './containment.ts'
 import { createBacklog } from './dispatch/backlog.ts'
+import { createChats } from './dispatch/chats.ts'
 import { createDispatcher } from './dispatch/dispatcher.ts'
 import { createDistrust } from './dispatch/distrust.ts'
 import { lastOf } from './dispatch/expiry.ts'
@@ -161,6 +162,8 @@ export function createSupervision(options: SupervisionOptions, parts: Supervisio
     traces,
   })
   const services = createServices({ clock, log, gate, modes, alerts, tasks, registry })
+  const cardOf = (session: { id: string; agent: string }) => cards.of(session)?.card
+  const chats = createChats({ clock, log, gate, tasks, turns: messaging.turns, cardOf })
   const backlog = createBacklog(options, { clock, log, gate, modes, meta, tasks })
   return {
     meters,
@@ -179,11 +182,12 @@ export function createSupervision(options: SupervisionOptions, parts: Supervisio
     setEntrance(made: Entrance) {
       entrance = made
     },
-    /** Before every round of the dispatcher: what must wait, and which services must run. */
+    /** Before every round of the dispatcher: what must wait, which services must run, and which chats have ended. */
     beforeDispatch() {
       backlog.round()
       runtimeGate.round()
       services.round()
+      chats.round()
     },
     /** Every minute: looks at containers again, and ends the alerts of agents that may start again or that nobody starts any more. */
     everyMinute: () => lookAround(parts, afterStart),

@@ -70,7 +70,11 @@ export function cardPage(): string {
     'These keys have a meaning, but the hub cannot do what they ask for. So it refuses them instead of ignoring them.',
     table(
       ['Key', 'Answer'],
-      [...refused.map(({ path, means }) => [code(path), means]), ['`mode: chat`', refusalOf({ mode: 'chat' })]],
+      [
+        ...refused.map(({ path, means }) => [code(path), means]),
+        ['`mode: chat` with `driver: command`', refusalOf({ mode: 'chat', driver: 'command' })],
+        ['`idleAfter` without `mode: chat`', refusalOf({ idleAfter: '10m' })],
+      ],
     ),
   )
 }

@@ -157,7 +157,8 @@ export function createAgentRoutes(parts: AgentRouteParts): AgentRoutes {
     }
     exchange.proven(caller)
     gate.admit(own(exchange, 'session.join', caller), (grant) => {
-      if (session.publicKey === null) tasks.joined(grant, session.id, publicKey)
+      if (session.publicKey === null)
+        tasks.joined(grant, session.id, publicKey, cards.of(session)?.card.mode === 'chat')
     })
     await answerWithToken(exchange, session.id, (row, token) => joinAnswer(row.id, token))
   }
@@ -219,6 +220,7 @@ export function createAgentRoutes(parts: AgentRouteParts): AgentRoutes {
         ...{ driver: card.driver, run: card.run, env: envWith(card.env, spec) },
         ...(card.mcp === undefined ? {} : { mcp: card.mcp }),
         ...(card.resume === undefined ? {} : { resume: card.resume }),
+        ...(card.mode === 'chat' ? { mode: card.mode } : {}),
       },
       secrets: session.authority.secrets,
       ...(egress === undefined ? {} : { egress }),

@@ -48,6 +48,7 @@ export const STOPS = [
   'session.stop',
   'session.revoke',
   'session.quarantine',
+  'session.close',
   'session.reap',
   'hub.shutdown',
 ] as const

@@ -64,8 +64,10 @@ export interface Tasks extends TaskRows {
   assign(grant: Grant, task: string, assignment: Assignment): SessionRow
   /** The container exists: provisioning -> starting. */
   provisioned(grant: Grant, session: string, containerId: string): void
-  /** The agent joined with this key: starting -> working. */
-  joined(grant: Grant, session: string, publicKey: string): void
+  /** The agent joined with this key: starting -> working; one that is given prompts rests in ready until the first. */
+  joined(grant: Grant, session: string, publicKey: string, rests?: boolean): void
+  /** A chat works on a turn, or rests: ready -> working, and back. */
+  turning(grant: Grant, session: string, isAtWork: boolean): void
   /** The agent's own result: the attempt settles, the task ends, the session is to be recycled. */
   settled(grant: Grant, session: string, outcome: TaskOutcome): void
   /**
@@ -220,12 +222,18 @@ export function createTasks(parts: {
       stepAttempt(session, 'assigned', 'starting')
     },
 
-    joined(grant, id, publicKey) {
+    joined(grant, id, publicKey, rests = false) {
       assertGrant(grant, 'session.join')
       const session = theSession(id)
       moveSession(session, 'ready', { public_key: publicKey })
-      moveSession({ ...session, state: 'ready' }, 'working')
+      if (!rests) moveSession({ ...session, state: 'ready' }, 'working')
       stepAttempt(session, 'starting', 'running')
+    },
+    turning(grant, id, isAtWork) {
+      assertGrant(grant, 'session.turn')
+      const session = theSession(id)
+      // While it waits for a person it stays in that state.
+      if (session.state === (isAtWork ? 'ready' : 'working')) moveSession(session, isAtWork ? 'working' : 'ready')
     },
 
     settled(grant, id, outcome) {

@@ -236,7 +236,11 @@ export function createVitals(
     const sign = signsOf(session.id)
     const at = now()
     const mayWait =
-      card.mode !== 'task' || session.state === 'input_required' || tasks.hasUnfinishedChildren(session.task)
+      card.mode === 'service' ||
+      // A chat between two turns (chats.ts ends it once nobody speaks to it).
+      (card.mode === 'chat' && session.state === 'ready') ||
+      session.state === 'input_required' ||
+      tasks.hasUnfinishedChildren(session.task)
     // A wait that was allowed does not count against it afterwards.
     if (mayWait) sign.actedAt = at
     const idleMs = at - sign.actedAt

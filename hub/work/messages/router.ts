@@ -32,6 +32,7 @@ import type { Late } from '../dispatch/late.ts'
 import type { Losses } from '../dispatch/losses.ts'
 import type { SessionRow } from '../dispatch/rows.ts'
 import type { Tasks } from '../dispatch/tasks.ts'
+import type { Turns } from '../dispatch/turns.ts'
 import type { Journal } from '../journal.ts'
 import type { SessionCards } from '../session-cards.ts'
 import type { Delegation } from './delegation.ts'
@@ -83,13 +84,27 @@ export function createRouter(parts: {
   permits: Pick<Permits, 'decide'>
   /** What becomes of a task whose program was stopped before it was done. */
   losses: Pick<Losses, 'stopped'>
+  turns: Pick<Turns, 'told' | 'framed'>
   /** Takes away what was kept meanwhile, once a task has succeeded. */
   artifacts: Pick<Artifacts, 'succeeded'>
   /** Keeps what comes after the end of a task. */
   late: Pick<Late, 'keep'>
 }): Router {
-  const { store, clock, random, tasks, cards, mailboxes, replies, topics, delegation, journal, events, approvals } =
-    parts
+  const {
+    store,
+    clock,
+    random,
+    tasks,
+    cards,
+    mailboxes,
+    replies,
+    topics,
+    delegation,
+    journal,
+    events,
+    approvals,
+    turns,
+  } = parts
 
   const deliveryOf = (sender: SessionRow, envelope: Envelope, kind: 'message' | 'reply', topic?: string): Content => ({
     kind,
@@ -165,6 +180,25 @@ export function createRouter(parts: {
     }
   }
 
+  function aboutTurn(grant: Grant, sender: SessionRow, { kind, body }: Envelope): void {
+    if (kind === 'turn') {
+      turns.told(grant, sender, parseShape(turnBodyShape, body, 'body'))
+      return
+    }
+    const frame = parseShape(frameBodyShape, body, 'body')
+    turns.framed(grant, sender, frame)
+    const { tool } = frame
+    if (tool === undefined) return
+    const text = tool.text === undefined ? tool.name : `${tool.name}: ${tool.text}`
+    store.afterCommit(() => {
+      const { atMs: _, ...said } = journal.progress(sender.task, { text })
+      events.publish('hub.task.progress.v1', `task:${sender.task}`, {
+        ...{ agent: sender.agent, session: sender.id },
+        ...said,
+      })
+    })
+  }
+
   function aboutOwnTask(grant: Grant, sender: SessionRow, envelope: Envelope): void {
     const subject = `task:${sender.task}`
     if (envelope.kind === 'result') {
@@ -199,8 +233,7 @@ export function createRouter(parts: {
         events.publish('hub.task.log.v1', subject, { agent: sender.agent, session: sender.id, level, text })
       })
     } else if (envelope.kind === 'turn' || envelope.kind === 'frame') {
-      parseShape(envelope.kind === 'turn' ? turnBodyShape : frameBodyShape, envelope.body, 'body')
-      throw new HubError('unsupported_mode', 'this session is given no prompts')
+      aboutTurn(grant, sender, envelope)
     } else {
       const { text } = parseShape(askBodyShape, envelope.body, 'body')
       const question = { task: sender.task, session: sender.id, askId: envelope.id, text }

@@ -176,7 +176,14 @@ describe('a card', () => {
   it.each([
     ['limits:\n  memory: 1GiB\n', 6, 11, 'limits.memory is 1GiB; hub.yaml allows 512MiB'],
     ['limits:\n  ttl: 48h\n', 6, 8, 'limits.ttl: is 48h; its ceiling is 24h'],
-    ['mode: chat\n', 5, 7, 'mode: chat is not supported yet; use task, or service for a session that always runs'],
+    [
+      'driver: command\nmode: chat\n',
+      6,
+      7,
+      'mode: chat needs a driver that is given prompts while it runs, and command is not: use one of sdk, json-lines, stub',
+    ],
+    ['idleAfter: 5m\n', 5, 12, 'idleAfter: counts only for `mode: chat`; leave it out'],
+    ['mode: chat\nidleAfter: 2h\n', 6, 12, 'idleAfter: is 2h, and limits.ttl is 1h: the session ends before'],
     [
       'may:\n  egress:\n    - example.org\n',
       7,
