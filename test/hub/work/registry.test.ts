@@ -180,7 +180,7 @@ describe('a card', () => {
       'driver: command\nmode: chat\n',
       6,
       7,
-      'mode: chat needs a driver that is given prompts while it runs, and command is not: use one of sdk, json-lines, stub',
+      'mode: chat needs a driver that is given prompts while it runs, and command is not: use one of sdk, json-lines, acp, stub',
     ],
     ['idleAfter: 5m\n', 5, 12, 'idleAfter: counts only for `mode: chat`; leave it out'],
     ['mode: chat\nidleAfter: 2h\n', 6, 12, 'idleAfter: is 2h, and limits.ttl is 1h: the session ends before'],
