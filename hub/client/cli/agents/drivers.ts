@@ -15,7 +15,7 @@ export const drivers: Alone = async ({ json, terminal }) => {
   else {
     const cells = rows.map(({ name, how }) => [name, NAMES.filter((each) => canDo(name, each)).join(', ') || '-', how])
     terminal.out(columns(['DRIVER', 'CAN', 'HOW IT RUNS'], cells, terminal.paint))
-    terminal.note(NAMES.map((each) => `${each}: ${FEATURES[each]}`).join('\n'))
+    for (const each of NAMES) terminal.note(`${each}: ${FEATURES[each]}`)
   }
   return EXIT.done
 }

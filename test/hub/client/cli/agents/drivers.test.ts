@@ -9,9 +9,10 @@ const at = commandHome()
 it('lists each driver with what it can do, without a hub (S4-34)', async () => {
   const { code, stdout, stderr } = await at.run(['agent', 'drivers'])
   expect(code).toBe(0)
-  expect(stdout).toMatch(/^stream-json +ownProcess, reportsUsage +as a coding CLI/m)
+  expect(stdout).toMatch(/^stream-json +ownProcess, reportsUsage, resumes +as a coding CLI/m)
   expect(stdout).toMatch(/^command +ownProcess +as an ordinary program/m)
-  for (const [name, words] of Object.entries(FEATURES)) expect(stderr).toContain(`${name}: ${words}`)
+  // A line of its own for each: a line break inside one would be shown as \n.
+  expect(stderr.split('\n')).toEqual(expect.arrayContaining(Object.entries(FEATURES).map((each) => each.join(': '))))
 })
 
 it('--json says yes or no of every feature of every driver', async () => {
@@ -32,7 +33,7 @@ it('--json says yes or no of every feature of every driver', async () => {
       'json-lines asksPermission',
     ],
     'command ownProcess',
-    ...['stream-json ownProcess', 'stream-json reportsUsage'],
+    ...['stream-json ownProcess', 'stream-json reportsUsage', 'stream-json resumes'],
     ...['acp waitsForReady', 'acp ownProcess', 'acp takesPrompts', 'acp cancelsTurns', 'acp asksPermission'],
     'acp reportsUsage',
     ...['stub takesWishes', 'stub takesPrompts', 'stub cancelsTurns', 'stub asksPermission'],
