@@ -21,6 +21,19 @@ export const CODING_CLIS = {
     ...{ title: 'Gemini CLI', registry: 'npm', package: '@google/gemini-cli', license: 'Apache-2.0' },
     ...{ version: '0.61.0', floor: '0.61.0' },
   },
+  'claude-code': {
+    ...{
+      title: 'Claude Code',
+      registry: 'npm',
+      package: '@anthropic-ai/claude-code',
+      license: "Anthropic's own terms",
+    },
+    ...{ version: '2.1.332', floor: '2.1.332' },
+  },
+  opencode: {
+    ...{ title: 'opencode', registry: 'npm', package: 'opencode-ai', license: 'MIT' },
+    ...{ version: '1.18.33', floor: '1.18.33' },
+  },
 } as const satisfies Record<string, CodingCli>
 
 /** The CLI that a package is; undefined for any other package. */

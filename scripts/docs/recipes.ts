@@ -1,16 +1,21 @@
 /** The page about recipes: what each installs, what it switches off, and why. */
-import { BUDGET, NIGHT } from '../../hub/client/cli/agents/recipes/recipe.ts'
+import { BUDGET, LIGHT, type Limits, NIGHT } from '../../hub/client/cli/agents/recipes/recipe.ts'
 import { RECIPES } from '../../hub/client/cli/agents/recipes.ts'
 import { code, page, table } from './markdown.ts'
 
 const installs = ({ cli }: (typeof RECIPES)[string]): string[] =>
   cli === undefined ? ['-', '-', '-', '-'] : [code(cli.package), cli.version, cli.floor, cli.license]
 
+const limitsText = (limits: Limits): string =>
+  Object.entries(limits)
+    .map(([key, value]) => code(`${key}: ${value}`))
+    .join(', ')
+
 export const recipesPage = (): string =>
   page(
     'Recipes',
     '`hub/client/cli/agents/recipes/` and `hub/protocol/coding-clis.ts`',
-    'A recipe makes an agent of a coding CLI that others wrote: `hub agent new NAME --lang RECIPE`. It makes the card and the recipe of the image, declares the upstream if there is none of its kind, and writes limits, budget and row after one yes. `hub agent build` then installs the CLI on your machine; nothing of it is shipped. [Writing agents](../agents.md#coding-agents-of-others) has the whole walk.',
+    'A recipe makes an agent of a coding CLI that others wrote, or of a short program of ours that is meant to be copied: `hub agent new NAME --lang RECIPE`. It makes the card and the recipe of the image, declares the upstream if there is none of its kind, and writes limits, budget and row after one yes. `hub agent build` then installs a CLI on your machine; nothing of it is shipped. [Writing agents](../agents.md#coding-agents-of-others) has the whole walk.',
     table(
       [
         'Recipe',
@@ -28,20 +33,20 @@ export const recipesPage = (): string =>
         recipe.helpers.map(code).join(', ') || '-',
       ]),
     ),
-    'In all of them `NPM_CONFIG_UPDATE_NOTIFIER=false` is set: npm, which runs the tests of many repositories, would look for a newer npm each time.',
+    'In all that work on a repository `NPM_CONFIG_UPDATE_NOTIFIER=false` is set: npm, which runs the tests of many repositories, would look for a newer npm each time.',
     'Below its floor nothing was tried. The version is what a recipe installs; another one is written in `image.yaml`.',
     '## What a night needs',
-    `Limits, in \`limits.agents.NAME\` of hub.yaml and in the card: ${Object.entries(NIGHT)
-      .map(([key, value]) => code(`${key}: ${value}`))
-      .join(
-        ', ',
-      )}. 2 GiB of workspace hold 262 144 files and folders. Budget, in the row of \`policy/data.json\`: ${code(JSON.stringify(BUDGET))}. What allows more already stays.`,
+    `Limits, in \`limits.agents.NAME\` of hub.yaml and in the card: ${limitsText(NIGHT)}. 2 GiB of workspace hold 262 144 files and folders. A recipe that is given files instead of a repository has ${limitsText(LIGHT)}. Budget, in the row of \`policy/data.json\`: ${code(JSON.stringify(BUDGET))}. What allows more already stays.`,
     ...Object.entries(RECIPES).flatMap(([word, { title, off, notes }]) => [
       `## ${title} (\`${word}\`)`,
-      table(
-        ['Switched off', 'By', 'Why'],
-        off.map(({ what, how, why }) => [what, how, why]),
-      ),
+      ...(off.length === 0
+        ? []
+        : [
+            table(
+              ['Switched off', 'By', 'Why'],
+              off.map(({ what, how, why }) => [what, how, why]),
+            ),
+          ]),
       notes.map((note) => `- ${note}`).join('\n'),
     ]),
   )

@@ -18,7 +18,7 @@ import { join } from 'node:path'
 import { canonicalText } from '../../hub/base/canonical.ts'
 import { npmNameOf } from '../../hub/protocol/image-recipe.ts'
 import { type Layer, layerOf, sha256Of } from './archive.ts'
-import { createLibraries, fileOf, isElf, linkOf, toolPath } from './host-files.ts'
+import { BaseMissing, createLibraries, fileOf, isElf, linkOf, toolPath } from './host-files.ts'
 import { cachedLayer } from './layer-cache.ts'
 import { archOf } from './machine.ts'
 import { npmFolder } from './npm.ts'
@@ -174,7 +174,7 @@ function withNpm(
   const lock = known ?? resolved()
   const layer = cachedLayer(
     cacheDir,
-    `npm-${keyOf([archOf(), hasEnv, lock])}`,
+    `npm-${keyOf([2, archOf(), hasEnv, lock])}`,
     `hub: packages of npm: ${wanted.join(', ')}`,
     (title) => {
       writeFileSync(lockFile, JSON.stringify(lock.lock))
@@ -198,9 +198,24 @@ function withNpm(
   }
 }
 
+/** With the libraries of its compiled programs. Of one for another machine or libc some are not here: it could not run in the image either. */
 function npmTree(from: string): TarEntry[] {
   const hidden = '.package-lock.json'
-  return treeEntries(from, NPM_PLACE, (path) => path !== hidden)
+  const libraries = createLibraries()
+  const tree = treeEntries(from, NPM_PLACE, (path) => path !== hidden)
+  for (const { data, mode } of tree)
+    if (
+      data !== undefined &&
+      'from' in data &&
+      ((mode & 0o111) !== 0 || data.from.endsWith('.node')) &&
+      isElf(data.from)
+    )
+      try {
+        libraries.add(data.from)
+      } catch (thrown) {
+        if (!(thrown instanceof BaseMissing)) throw thrown
+      }
+  return [...tree, ...libraries.entries()]
 }
 
 /** The programs of the packages that were asked for, by their names. */

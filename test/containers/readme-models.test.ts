@@ -108,7 +108,7 @@ afterAll(async () => {
 const type = (line: string, answers: Record<string, string> = {}) => {
   const { HUB_HOME: _, FORCE_COLOR: __, ...env } = process.env
   const PATH = `${join(person, 'bin')}:${dirname(process.execPath)}:/usr/bin:/bin`
-  return typeLine(line, { env: { ...env, ...offlineNpm(), HOME: person, PATH }, cwd: person, answers })
+  return typeLine(line, { env: { ...env, ...offlineNpm('codex', 'gemini'), HOME: person, PATH }, cwd: person, answers })
 }
 /** What a person answers, and what each line must have brought. */
 const ANSWERS: Readonly<Record<string, Record<string, string>>> = {
@@ -188,7 +188,7 @@ const ended = (id: string) =>
     ({ state }) => !['queued', 'running'].includes(state),
   )
 async function run(...words: string[]): Promise<string> {
-  const { code, stdout, stderr } = await runHub(home.home, words, { cwd: person, env: offlineNpm() })
+  const { code, stdout, stderr } = await runHub(home.home, words, { cwd: person, env: offlineNpm('codex', 'gemini') })
   if (code !== 0) throw new Error(`hub ${words.join(' ')}: ${stdout}${stderr}`)
   return stdout
 }

@@ -46,14 +46,20 @@ const CASES: [file: string, code: number, verdict: object, text: string, calls: 
   ['gemini-cli-0.61.0/no-tool', 0, succeeded, 'Nothing to do.', [0, 0]],
   ['gemini-cli-0.61.0/refused', 144, failed(expect.stringContaining('scripted 400')), '', [0, 0]],
   ['gemini-cli-0.61.0/forbidden', 147, failed(expect.stringContaining('scripted 403')), '', [0, 0]],
-  ['claude-code-documented/done', 0, succeeded, 'Edited.', [1, 0]],
-  ['claude-code-documented/all-failed', 0, nothing(EACH_FAILED), 'All is well.', [0, 2]],
-  ['claude-code-documented/is-error', 0, failed(`${SAYS_FAILED}API Error: 403 scripted 403`), '', [0, 0]],
-  ['claude-code-documented/max-turns', 1, failed(`${SAYS_FAILED}Reached maximum number of turns (1)`), '', [1, 0]],
+  ['claude-code-2.1.332/done', 0, succeeded, 'Edited.', [1, 0]],
+  ['claude-code-2.1.332/all-failed', 0, nothing(EACH_FAILED), 'All is well.', [0, 2]],
+  ['claude-code-2.1.332/mixed', 0, succeeded, 'Done.', [1, 1]],
+  ['claude-code-2.1.332/no-tool', 0, succeeded, 'Nothing to do.', [0, 0]],
+  // Both say `subtype: success` beside `is_error: true`.
+  ['claude-code-2.1.332/refused', 1, failed(`${SAYS_FAILED}API Error: 400 scripted 400`), '', [0, 0]],
+  ['claude-code-2.1.332/forbidden', 1, failed(expect.stringContaining('API Error: 403 scripted 403')), '', [0, 0]],
+  ['claude-code-2.1.332/unfinished', 1, failed(expect.stringContaining('API Error')), '', [0, 0]],
   [
-    ...(['claude-code-documented/retries', 0] as const),
-    nothing('the program ended with exit code 0 and told no end of its work: it calls its model again: overloaded'),
-    ...(['', [0, 0]] as [string, [number, number]]),
+    'claude-code-2.1.332/max-turns',
+    1,
+    failed(`${SAYS_FAILED}Reached maximum number of turns (1)`),
+    'I look first.',
+    [1, 0],
   ],
 ]
 
@@ -76,7 +82,7 @@ describe('frames of real CLIs', () => {
     const usage = (file: string) => read(frames(file), 0).value.usage
     expect(usage('codex-0.171.0/mixed')).toEqual({ input: 24_000, cached: 9000, output: 300 })
     expect(usage('gemini-cli-0.61.0/mixed')).toEqual({ input: 24_000, cached: 9000, output: 300 })
-    expect(usage('claude-code-documented/done')).toEqual({ input: 3412, cached: 3000, output: 90 })
+    expect(usage('claude-code-2.1.332/done')).toEqual({ input: 43_656, cached: 0, output: 17 })
     expect(usage('codex-0.171.0/forbidden')).toBeUndefined()
   })
 
@@ -109,7 +115,7 @@ describe('frames of real CLIs', () => {
     expect(read(JSON.stringify(event), 0).reason).toBe(reason)
   })
 
-  test.each(['codex-0.171.0', 'gemini-cli-0.61.0', 'claude-code-documented'])(
+  test.each(['codex-0.171.0', 'gemini-cli-0.61.0', 'claude-code-2.1.332'])(
     '%s: words and calls are shown in order',
     (cli) => {
       const { notes } = read(frames(`${cli}/done`), 0)

@@ -5,6 +5,7 @@
 import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { CODING_CLIS } from '../../hub/protocol/coding-clis.ts'
 import { additionEntries } from '../../scripts/images/additions.ts'
 import { type Image, imageOf, layerOf } from '../../scripts/images/archive.ts'
 import { assembleImages, commonPrograms } from '../../scripts/images/assembly.ts'
@@ -13,8 +14,10 @@ import { fileData } from '../../scripts/images/tar.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
+export type CliName = keyof typeof CODING_CLIS
+
 /** Its program for this machine. `scripts/test` fetches it before any test runs; a test alone fetches it where npm needs nothing special. */
-export function cliProgram(name: 'codex' | 'gemini'): string {
+export function cliProgram(name: CliName): string {
   const script = join(root, 'scripts', 'cli')
   try {
     return execFileSync(script, ['path', name], { encoding: 'utf8' }).trim()
@@ -28,9 +31,9 @@ export function cliProgram(name: 'codex' | 'gemini'): string {
   }
 }
 
-/** What npm must be told to install both CLIs without a network: from what `scripts/cli` has fetched. */
-export function offlineNpm(): Record<string, string> {
-  for (const name of ['codex', 'gemini'] as const) cliProgram(name)
+/** What npm must be told to install these CLIs without a network: from what `scripts/cli` has fetched. */
+export function offlineNpm(...names: readonly CliName[]): Record<string, string> {
+  for (const name of names) cliProgram(name)
   const cache = execFileSync(join(root, 'scripts', 'cli'), ['cache'], { encoding: 'utf8' }).trim()
   return { npm_config_cache: cache, npm_config_offline: 'true' }
 }

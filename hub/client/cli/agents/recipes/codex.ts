@@ -1,7 +1,7 @@
 /** Codex (docs/egress.md says what it sends). Each word of its command line was tried in the box, with `--strict-config`, for the version of the table. */
 import { CODING_CLIS } from '../../../../protocol/coding-clis.ts'
 import { usage } from '../../../problem.ts'
-import { cardText, imageText, MODEL, NPM, type Recipe, type RecipeFacts, TASK } from './recipe.ts'
+import { cardText, imageText, MODEL, NIGHT, NPM, type Recipe, type RecipeFacts, TASK } from './recipe.ts'
 
 const CLI = CODING_CLIS.codex
 
@@ -39,6 +39,8 @@ export const codex: Recipe = {
   title: CLI.title,
   cli: CLI,
   kind: 'openai',
+  works: 'repository',
+  limits: NIGHT,
   model: 'gpt-5.5',
   helpers: [],
   off: [

@@ -3,7 +3,7 @@
  * repository, and nothing in a session can write it.
  */
 import { CODING_CLIS } from '../../../../protocol/coding-clis.ts'
-import { cardText, HEAP_MIB, imageText, MODEL, NPM, type Recipe, type RecipeFacts, TASK } from './recipe.ts'
+import { cardText, HEAP_MIB, imageText, MODEL, NIGHT, NPM, type Recipe, type RecipeFacts, TASK } from './recipe.ts'
 
 const CLI = CODING_CLIS.gemini
 const SETTINGS = 'settings.json'
@@ -49,6 +49,8 @@ export const gemini: Recipe = {
   title: CLI.title,
   cli: CLI,
   kind: 'google',
+  works: 'repository',
+  limits: NIGHT,
   model: 'gemini-2.5-pro',
   helpers: [HELPER],
   off: [

@@ -17,7 +17,7 @@ import { declareUpstream } from '../../upstreams/add.ts'
 import { NO_WISH } from '../../upstreams/wish.ts'
 import { dataFileOf, replacePolicy } from '../allow.ts'
 import { readPolicy, withEntry } from '../grants.ts'
-import { cardOf, readmeText, rowOf, withNight } from './plan.ts'
+import { cardOf, readmeText, rowOf, submitLine, withNight } from './plan.ts'
 import type { Recipe } from './recipe.ts'
 
 export interface Wanted {
@@ -98,7 +98,7 @@ async function planOf(context: Context, { name, lang, recipe, dir }: Wanted, ups
   const facts = { name, upstream, model, arch: process.arch }
   const files = new Map([...recipe.files(facts), ['README.md', readmeText(lang, recipe, facts, dir)]])
   const config = configText(home).toString('utf8')
-  const night = withNight(config, name)
+  const night = withNight(config, name, recipe.limits)
   const { faults } = await judge('config', home, night.after)
   if (faults.length > 0)
     throw new Problem(
@@ -187,7 +187,7 @@ export async function make(context: Context, wanted: Wanted, options: Options): 
     })
   else
     terminal.out(
-      `made ${folder}: ${[...plan.files.keys()].join(', ')}\nnext: \`hub agent build ${dir}\`, then \`hub submit ${name} --repo . --param task="..."\``,
+      `made ${folder}: ${[...plan.files.keys()].join(', ')}\nnext: \`hub agent build ${dir}\`, then \`${submitLine(recipe, name)}\``,
     )
   return EXIT.done
 }

@@ -4,9 +4,9 @@ import { type AgentCard, agentCardShape } from '../../../../protocol/agent.ts'
 import { firstOf, judgeYaml } from '../../../../protocol/judging.ts'
 import { sizeShape, spanShape } from '../../../../protocol/spans.ts'
 import { type Entry, planGrant } from '../grants.ts'
-import { BUDGET, NIGHT, type Recipe, type RecipeFacts } from './recipe.ts'
+import { BUDGET, type Limits, type Recipe, type RecipeFacts } from './recipe.ts'
 
-type LimitKey = keyof typeof NIGHT
+type LimitKey = keyof Limits
 
 /** A limit as hub.yaml writes it, as a number; undefined for what is none. */
 function amountOf(key: LimitKey, value: unknown): number | undefined {
@@ -15,14 +15,21 @@ function amountOf(key: LimitKey, value: unknown): number | undefined {
   return parsed.success ? parsed.data : undefined
 }
 
-/** hub.yaml in which this agent may have the limits of a night. What allows more already stays; so do all comments. */
-export function withNight(text: string, name: string): { after: string; limits: Readonly<Record<string, unknown>> } {
+/** hub.yaml in which this agent may have the limits of its recipe. What allows more already stays; so do all comments. */
+export function withNight(
+  text: string,
+  name: string,
+  limitsWanted: Limits,
+): {
+  after: string
+  limits: Readonly<Record<string, unknown>>
+} {
   const document = parseDocument(text)
   const place = ['limits', 'agents', name]
   const standing = document.hasIn(place) ? (document.getIn(place) as { toJSON?: () => unknown }) : undefined
   const own = (standing?.toJSON?.() ?? {}) as Record<string, unknown>
   const limits = { ...own }
-  for (const [key, wanted] of Object.entries(NIGHT) as [LimitKey, string | number][]) {
+  for (const [key, wanted] of Object.entries(limitsWanted) as [LimitKey, string | number][]) {
     const has = amountOf(key, own[key])
     if (has === undefined || has < (amountOf(key, wanted) ?? 0)) limits[key] = wanted
   }
@@ -46,19 +53,32 @@ export function cardOf(text: string): AgentCard {
   return value
 }
 
+/** What is typed to give it a task, below the folder of the work. */
+export const submitLine = ({ works }: Pick<Recipe, 'works'>, name: string): string =>
+  works === 'repository'
+    ? `hub submit ${name} --repo . --param task="Make the tests pass"`
+    : `hub submit ${name} --input . --param task="Say in report.md what these files are" --wait`
+
 /** The page beside the card. */
-export const readmeText = (
+export function readmeText(
   lang: string,
-  { title }: Pick<Recipe, 'title'>,
+  recipe: Pick<Recipe, 'title' | 'works'>,
   { name, upstream, model }: RecipeFacts,
   dir: string,
-): string => `# ${name}
+): string {
+  const after =
+    recipe.works === 'repository'
+      ? `    hub branch diff TASK                                     # what it changed, once its task has ended
+    hub branch apply TASK                                    # merges it into the branch that you are on
+`
+      : `    hub task get TASK                                        # its files come into ./out
+`
+  return `# ${name}
 
-${title} by the recipe \`${lang}\`: \`agent.yaml\` is its card, \`image.yaml\` says what its image holds. Its model is \`${model}\`, by the upstream \`${upstream}\`.
+${recipe.title} by the recipe \`${lang}\`: \`agent.yaml\` is its card, \`image.yaml\` says what its image holds. Its model is \`${model}\`, by the upstream \`${upstream}\`.
 What is switched off in it, and why: docs/reference/recipes.md of the hub.
 
     hub agent build ${dir}                                     # installs it on this machine, and makes its image
-    hub submit ${name} --repo . --param task="Make the tests pass"
-    hub branch diff TASK                                     # what it changed, once its task has ended
-    hub branch apply TASK                                    # merges it into the branch that you are on
-`
+    ${submitLine(recipe, name)}
+${after}`
+}

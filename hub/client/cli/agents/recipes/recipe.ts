@@ -28,6 +28,10 @@ export interface Recipe {
   kind: 'anthropic' | 'openai' | 'google'
   /** Used unless a person names another. */
   model: string
+  /** Given a repository with `--repo` and a branch comes back, or given files with `--input` and files come back. */
+  works: 'repository' | 'input'
+  /** What hub.yaml allows to this agent, and what its card asks for. */
+  limits: Limits
   /** Models that it calls beside that one. */
   helpers: readonly string[]
   off: readonly Off[]
@@ -41,7 +45,10 @@ export interface Recipe {
 export const TASK = '{param:task}'
 export const MODEL = '{model}'
 
-/** The limits of a night: hub.yaml allows them to this agent, and its card asks for them. 2 GiB of workspace are 262 144 inodes. */
+export type Limits = Readonly<
+  { ttl: string; memory: string } & Partial<Record<'workspace' | 'tmp', string> & Record<'openFiles' | 'pids', number>>
+>
+/** The limits of a night with a repository. 2 GiB of workspace are 262 144 inodes. */
 export const NIGHT = {
   ttl: '8h',
   memory: '4GiB',
@@ -49,7 +56,9 @@ export const NIGHT = {
   tmp: '256MiB',
   openFiles: 2048,
   pids: 512,
-} as const
+} as const satisfies Limits
+/** Those of a program that waits for its model, and starts no other. */
+export const LIGHT = { ttl: '8h', memory: '512MiB' } as const satisfies Limits
 /** Half of its memory, in MiB: a program that sizes its heap by the host would be killed. The workspace counts as memory too. */
 export const HEAP_MIB = 2048
 
@@ -75,12 +84,12 @@ interface CardWords {
   env?: Readonly<Record<string, string>>
 }
 
-/** The card of a recipe. */
+/** The card of a coding agent that works on a repository. */
 export function cardText(
   { name, upstream, model }: Pick<RecipeFacts, 'name' | 'upstream' | 'model'>,
   { recipe, title, driver, run, env }: CardWords,
 ): string {
-  const document = new Document({
+  const text = writtenCard(recipe, title, {
     name,
     description: `${title} works on a repository`,
     image: `hub/${name}`,
@@ -92,13 +101,19 @@ export function cardText(
     limits: NIGHT,
     may: { egress: [upstream] },
   })
+  const exec = `# Programs of the repository run through their interpreter alone. To let them run by themselves (docs/sandbox.md 8):\n# relax: [exec]\n`
+  return `${text}${exec}`
+}
+
+/** A card as people read it: what belongs together stands in one line, and the first says where it is from. */
+export function writtenCard(recipe: string, title: string, card: object): string {
+  const document = new Document(card)
   document.commentBefore = ` ${title}, by the recipe \`${recipe}\`: docs/reference/recipes.md says what is switched off, and why.`
   for (const key of ['defaults', 'limits', 'may']) {
     const map = document.get(key, true) as { flow?: boolean }
     map.flow = true
   }
-  const exec = `# Programs of the repository run through their interpreter alone. To let them run by themselves (docs/sandbox.md 8):\n# relax: [exec]\n`
-  return `${document.toString({ lineWidth: 0 })}${exec}`
+  return document.toString({ lineWidth: 0 })
 }
 
 /** The recipe of its image: what a coding agent works with, and its own package. */

@@ -1,4 +1,4 @@
-/** `hub agent new --lang codex|gemini`: what a recipe makes, what it writes after one yes, and what it refuses before anything is written. */
+/** `hub agent new --lang RECIPE`: what a recipe makes, what it writes after one yes, and what it refuses before anything is written. */
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -6,6 +6,7 @@ import { describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { planGrant } from '../../../../../hub/client/cli/agents/grants.ts'
 import { withNight } from '../../../../../hub/client/cli/agents/recipes/plan.ts'
+import { NIGHT } from '../../../../../hub/client/cli/agents/recipes/recipe.ts'
 import { ABSENT, RECIPES } from '../../../../../hub/client/cli/agents/recipes.ts'
 import { configOf } from '../../../../../hub/config.ts'
 import { limitsOfCard } from '../../../../../hub/config-limits.ts'
@@ -18,16 +19,16 @@ import { refusal, writeRules } from '../../../../support/fake-hub.ts'
 const root = fileURLToPath(new URL('../../../../..', import.meta.url))
 const MIB = 1024 ** 2
 const NAMES = Object.keys(RECIPES)
-const UPSTREAMS = { codex: 'openai', gemini: 'google' } as Record<string, string>
+const UPSTREAMS = Object.fromEntries(NAMES.map((lang) => [lang, RECIPES[lang]?.kind ?? '']))
 const CONFIG =
-  '# mine\nupstreams:\n  openai: { kind: openai, secret: k } # at work\n  google: { kind: google, secret: k }\n'
+  '# mine\nupstreams:\n  openai: { kind: openai, secret: k } # at work\n  google: { kind: google, secret: k }\n  anthropic: { kind: anthropic, secret: k }\n'
 
 const at = commandHome(({ home, hub }) => {
   writeFileSync(join(home, 'hub.yaml'), CONFIG)
   writeRules(home)
   hub.on('GET /v1/policy', () => ({ body: {} }))
   hub.on('POST /v1/policy/reload', () => ({ body: {} }))
-  const upstreams = Object.values(UPSTREAMS).map((kind) => ({ name: kind, kind }))
+  const upstreams = [...new Set(Object.values(UPSTREAMS))].map((kind) => ({ name: kind, kind }))
   hub.on('GET /v1/upstreams', () => ({ body: { day: '2026-12-01', upstreams } }))
   hub.on('GET /v1/upstreams/:name/price', () => ({ body: { price: {} } }))
 })
@@ -42,23 +43,24 @@ const expectNothing = () => {
 
 describe.each(NAMES)('the recipe %s', (lang) => {
   const folder = () => join(at.home, 'coder')
+  const recipe = RECIPES[lang]
+  const isForRepositories = recipe?.works === 'repository'
 
   test('makes a folder that hub and assembly take, and after one yes limits, budget and row of a night', async () => {
     const { code, stderr, stdout } = await make(lang, '--yes')
-    expect([code, stderr]).toEqual([0, expect.stringContaining('memory: 4GiB')])
+    expect([code, stderr]).toEqual([0, expect.stringContaining(`memory: ${recipe?.limits.memory}`)])
     expect(stdout).toContain('next: `hub agent build coder`')
     const { card } = readCard(join(folder(), 'agent.yaml'))
     const upstream = UPSTREAMS[lang]
     expect(card).toMatchObject({ name: 'coder', image: 'hub/coder', may: { egress: [upstream] }, repeatable: false })
-    expect(card.run.join(' ')).toContain('{param:task}')
+    if (isForRepositories) expect(card.run.join(' ')).toContain('{param:task}')
     // What hub.yaml now allows is what the card asks for, and nobody else got more.
     const now = configOf(config(), 'hub.yaml')
     const night = {
       ttlMs: 8 * 3_600_000,
-      memoryBytes: 4096 * MIB,
-      workspaceBytes: 2048 * MIB,
-      openFiles: 2048,
-      pids: 512,
+      ...(isForRepositories
+        ? { memoryBytes: 4096 * MIB, workspaceBytes: 2048 * MIB, openFiles: 2048, pids: 512 }
+        : { memoryBytes: 512 * MIB }),
     }
     expect(limitsOfCard(now, card)).toMatchObject(night)
     expect(() => limitsOfCard(now, { ...card, name: 'other' })).toThrow('hub.yaml allows')
@@ -71,8 +73,13 @@ describe.each(NAMES)('the recipe %s', (lang) => {
     // `hub agent allow` finds nothing that is missing.
     expect(planGrant(card, row).changed).toBe(false)
     const image = imageRecipeShape.parse(parse(readFileSync(join(folder(), 'image.yaml'), 'utf8')))
-    expect(image.base).toBe('coding')
-    expect(image.packages?.npm).toEqual([`${RECIPES[lang]?.cli?.package}@${RECIPES[lang]?.cli?.version}`])
+    const cli = recipe?.cli
+    expect(image.base).toBe(isForRepositories ? 'coding' : 'python')
+    const wanted =
+      cli === undefined
+        ? undefined
+        : { [cli.registry]: [`${cli.package}${cli.registry === 'npm' ? '@' : '=='}${cli.version}`] }
+    expect(image.packages).toEqual(wanted)
     for (const file of readdirSync(folder()))
       expect(readFileSync(join(folder(), file), 'utf8')).not.toMatch(/undefined|__/)
   })
@@ -170,9 +177,9 @@ test('what the hub refuses is taken back: folder, hub.yaml and rules are as befo
 
 test('limits that allow more already, and a budget that somebody wrote, stay', async () => {
   const own = `${CONFIG}limits:\n  agents:\n    coder: { memory: 6GiB, pids: 64 } # mine too\n`
-  const { after, limits } = withNight(own, 'coder')
+  const { after, limits } = withNight(own, 'coder', NIGHT)
   expect(limits).toMatchObject({ memory: '6GiB', pids: 512, ttl: '8h' })
-  expect(withNight(after, 'coder').after).toBe(after)
+  expect(withNight(after, 'coder', NIGHT).after).toBe(after)
   writeFileSync(
     join(at.home, 'policy', 'data.json'),
     '{ "agents": { "coder": { "budget": { "tree": { "usd": "1 USD" } } } } }\n',

@@ -1,0 +1,136 @@
+/**
+ * Recipes whose CLI is started for real only in the long run (HUB_TEST_LONG=1; `scripts/cli` fetches each): made by `hub agent new`, installed without
+ * a network by `hub agent build`, and run in a session of the real engine against a model server of this test. Each asks its model and nothing else,
+ * though its card also has a line outward, by which anything else that it asks for would come to the gateway and be counted.
+ */
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { parseDocument } from 'yaml'
+import { imageIdOf, nameImage, removeImage } from '../../hub/client/cli/engine.ts'
+import { pathsOf } from '../../hub/client/cli/home.ts'
+import { CODING_CLIS, isBelowFloor } from '../../hub/protocol/coding-clis.ts'
+import { type CliName, offlineNpm } from '../support/cli-images.ts'
+import { type ContainerHome, openContainerHome, until } from '../support/container-home.ts'
+import { runHub } from '../support/fake-hub.ts'
+import { freshKey } from '../support/models/agents-home.ts'
+import { type Came, type ModelServer, startModelServer } from '../support/models/model-server.ts'
+import type { Ask, Turn } from '../support/models/turn.ts'
+
+const KEY = freshKey()
+
+interface Case {
+  lang: CliName
+  kind: 'anthropic'
+  /** Its models in the order in which it asked them. */
+  models: string[]
+  /** Where all of its requests went. */
+  url: string
+  /** How it names its tools. */
+  write: (file: string, text: string) => Turn
+  run: (command: string) => Turn
+  versionIn: (came: Came) => string
+}
+const call = (name: string, input: Record<string, unknown>): Turn => ({ calls: [{ name, input }] })
+const CASES: Case[] = [
+  {
+    ...{ lang: 'claude-code', kind: 'anthropic', url: '/v1/messages?beta=true' },
+    models: ['claude-sonnet-5', 'claude-sonnet-5', 'claude-sonnet-5'],
+    write: (file_path, content) => call('Write', { file_path, content }),
+    run: (command) => call('Bash', { command, description: 'Runs it' }),
+    versionIn: ({ headers }) => /^claude-cli\/(\S+)/.exec(headers['user-agent'] ?? '')?.[1] ?? '',
+  },
+]
+
+describe.runIf(process.env.HUB_TEST_LONG === '1')('recipes', () => {
+  let folder = ''
+  let home: ContainerHome
+  let models: ModelServer
+  /** What the names of their images mean on this engine before; they mean it again afterwards. */
+  const standing = new Map<string, string | undefined>()
+  const nameOf = (lang: string) => `by-${lang}`
+
+  async function run(...words: string[]): Promise<string> {
+    const env = offlineNpm(...CASES.map(({ lang }) => lang))
+    const { code, stdout, stderr } = await runHub(home.home, words, { cwd: folder, env })
+    if (code !== 0) throw new Error(`hub ${words.join(' ')}: ${stdout}${stderr}`)
+    return stdout
+  }
+  const refused = async () =>
+    (
+      await home.json<{ reason: string }[]>('audit', 'list', '--action', 'egress.requested', '--outcome', 'refused')
+    ).map(({ reason }) => reason)
+
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), 're-'))
+    models = await startModelServer()
+    home = await openContainerHome({ cards: ['images/echo/agent.yaml'] })
+    for (const { lang } of CASES)
+      standing.set(`hub/${nameOf(lang)}`, await imageIdOf(pathsOf(home.home), `hub/${nameOf(lang)}`))
+    mkdirSync(join(home.home, 'secrets'), { recursive: true, mode: 0o700 })
+    for (const kind of new Set(CASES.map((each) => each.kind))) {
+      writeFileSync(join(home.home, 'secrets', `${kind}-key`), KEY, { mode: 0o600 })
+      const where = ['--url', models.url, '--local', '--secret', `${kind}-key`]
+      await run('upstream', 'add', kind, '--kind', kind, ...where, '--yes')
+      const listed = () => home.hub('upstream', 'list')
+      await until('the hub knows it', listed, ({ stdout }) => stdout.includes(kind))
+    }
+  })
+  afterAll(async () => {
+    for (const [name, id] of standing) {
+      await removeImage(pathsOf(home.home), name)
+      if (id !== undefined) await nameImage(pathsOf(home.home), id, name)
+    }
+    await home?.close()
+    await models?.[Symbol.asyncDispose]()
+    rmSync(folder, { recursive: true, force: true })
+  })
+
+  test.each(CASES)('$lang: works on a repository by its own tools, and asks for nothing but its model', async (one) => {
+    const name = nameOf(one.lang)
+    const project = join(folder, `${name}-project`)
+    mkdirSync(project)
+    writeFileSync(join(project, 'README.md'), '# A project\n')
+    const git = (...words: string[]) =>
+      execFileSync('git', ['-c', 'user.name=A', '-c', 'user.email=a@example.org', ...words], {
+        cwd: project,
+        encoding: 'utf8',
+      })
+    git('init', '--quiet', '--initial-branch=main')
+    git('add', '--all')
+    git('commit', '--quiet', '-m', 'As it is')
+
+    await run('agent', 'new', name, '--lang', one.lang, '--yes')
+    await run('agent', 'build', name)
+    const file = join(home.home, 'agents', `${name}.yaml`)
+    const card = parseDocument(readFileSync(file, 'utf8'))
+    card.addIn(['may', 'egress'], 'watched.example.org:443')
+    writeFileSync(file, card.toString())
+    await run('agent', 'reload')
+    await run('agent', 'allow', name, '--yes')
+
+    let asked = ''
+    models.script = ({ turn, body }: Ask) => {
+      asked = JSON.stringify(body)
+      if (turn === 0) return one.write('/workspace/repo/made.js', "console.log('made ' + 6 * 7)\n")
+      if (turn === 1) return one.run('node made.js && git add made.js && git commit -qm Made')
+      return { text: 'It is made.' }
+    }
+    const task = await home.run(name, { task: '--help' }, '--repo', project)
+    const value = { text: 'It is made.', calls: { done: 2, failed: 0 } }
+    expect(task).toMatchObject({ state: 'succeeded', outcome: { value } })
+    expect(asked).toContain('made 42')
+    await run('branch', 'checkout', task.id, '--repo', project, '--as', 'theirs')
+    expect(git('show', 'theirs:made.js')).toContain('6 * 7')
+
+    expect(models.came.map(({ method, url }) => `${method} ${url}`)).toEqual(one.models.map(() => `POST ${one.url}`))
+    expect(models.came.map(({ ask }) => ask?.model)).toEqual(one.models)
+    expect(models.came.map(({ headers }) => headers['x-api-key'])).toEqual(one.models.map(() => KEY))
+    expect(models.came.map(one.versionIn).filter((said) => isBelowFloor(said, CODING_CLIS[one.lang]))).toEqual([])
+    // What runs at the provider is not even offered, and nothing else was asked for anywhere.
+    expect(models.came[0]?.ask?.tools).not.toEqual(expect.arrayContaining([expect.stringMatching(/web/i)]))
+    expect(await refused()).toEqual([])
+  })
+})
