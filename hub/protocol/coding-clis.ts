@@ -30,10 +30,6 @@ export const CODING_CLIS = {
     },
     ...{ version: '2.1.332', floor: '2.1.332' },
   },
-  opencode: {
-    ...{ title: 'opencode', registry: 'npm', package: 'opencode-ai', license: 'MIT' },
-    ...{ version: '1.18.33', floor: '1.18.33' },
-  },
 } as const satisfies Record<string, CodingCli>
 
 /** The CLI that a package is; undefined for any other package. */
