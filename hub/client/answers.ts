@@ -101,6 +101,7 @@ export type HardeningView = NonNullable<Answer<'session.show'>['hardening']>
 export type DrillView = Answer<'hub.drill'>
 export type Pruned = Omit<Answer<'retention.show'>, 'atLeast'>
 export type Quarantined = Answer<'session.quarantine'>
+export type TurnView = Answer<'session.turns'>['turns'][number]
 export type EvidenceView = Answer<'session.evidence'>['evidence'][number]
 export type OpenedConsole = Answer<'console.open'>
 export type CardMade = Answer<'contact.card'>
@@ -110,6 +111,8 @@ export type ContactAtWatchdog = CardMade['watchdog']
 /** What the command can ask the hub for. */
 export type Asked = ServedName & AnsweredName
 interface Less {
+  'task.show': Since<Taken<Answer<'task.show'>>, 'turns'>
+  'session.show': Since<Taken<Answer<'session.show'>>, 'turns' | 'closing'>
   'agent.show': Since<Taken<Answer<'agent.show'>>, 'row' | 'lacks'>
   'agent.list': Since<Taken<Answer<'agent.list'>>, 'shadowed'>
   'agent.reload': Since<Taken<Answer<'agent.reload'>>, 'shadowed'>

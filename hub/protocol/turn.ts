@@ -5,7 +5,7 @@ import { sessionIdShape, uuidShape } from './ids.ts'
 import { STOP_REASONS, type StopReason } from './stop-reasons.ts'
 
 /** Of one prompt, as UTF-8. */
-const PROMPT_BYTES_MAX = 64 * 1024
+export const PROMPT_BYTES_MAX = 64 * 1024
 /** Prompts of one session that wait for their turn. */
 export const WAITING_PROMPTS_MAX = 32
 /** Of the text of one turn so much is kept, as UTF-8: its beginning. */

@@ -73,6 +73,32 @@ export async function wholeId(call: Connection['call'], kind: Kind, text: string
   throw usage(`more than one ${kind} has an id that begins or ends with ${text}: ${some}`, 'type more characters of it')
 }
 
+/** The same for a text that may be of either kind, as where a session may be named by its task. @throws Problem as `wholeId` */
+export async function idOfEither<Either extends Kind>(
+  call: Connection['call'],
+  kinds: readonly [Either, Either],
+  text: string,
+): Promise<{ kind: Either; id: string }> {
+  const [first, second] = kinds
+  const whole = kinds.find((kind) => FORMS[kind].whole.test(text))
+  if (whole !== undefined) return { kind: whole, id: text }
+  const able = kinds.filter((kind) => FORMS[kind].part.test(text) || (kind === 'task' && TRACE.test(text)))
+  if (able.length === 0)
+    throw usage(
+      `${JSON.stringify(text)} is not the id of a ${first} or a ${second}, nor 4 or more characters of one`,
+      `\`hub ${first} list\` and \`hub ${second} list\` show them`,
+    )
+  // Few texts can be part of both.
+  const counts = await Promise.all(
+    able.map(async (kind) => (able.length === 1 ? 1 : (await found(call, kind, text)).length)),
+  )
+  const having = able.filter((_, at) => (counts[at] ?? 0) > 0)
+  if (having.length === 2)
+    throw usage(`a ${first} and a ${second} have an id that begins or ends with ${text}`, 'type more characters of it')
+  const kind = having[0] ?? first
+  return { kind, id: await wholeId(call, kind, text) }
+}
+
 /** Which field of a request holds an id, and of what kind. */
 function kindOf(operation: OperationName, key: string): Kind | undefined {
   if (key === 'task' || key === 'parent') return 'task'

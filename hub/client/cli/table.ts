@@ -2,6 +2,7 @@
 import { alone, type Command, command, lazy, paging, stop, yes } from './command.ts'
 import { AGENTS } from './tables/agents.ts'
 import { OUTSIDE } from './tables/outside.ts'
+import { SESSIONS } from './tables/sessions.ts'
 import { WORK } from './tables/work.ts'
 
 const alerts = lazy(() => import('./looking/alerts.ts'))
@@ -29,7 +30,6 @@ const cardStop = lazy(() => import('./stopping/card-stop.ts'))
 const contact = lazy(() => import('./stopping/contact.ts'))
 const drill = lazy(() => import('./stopping/drill.ts'))
 const safeMode = lazy(() => import('./stopping/safe-mode.ts'))
-const sessions = lazy(() => import('./stopping/sessions.ts'))
 const shutdown = lazy(() => import('./stopping/shutdown.ts'))
 const artifacts = lazy(() => import('./work/artifacts.ts'))
 
@@ -101,30 +101,7 @@ export const COMMANDS: readonly Command[] = [
   command('config diff', 'what hub.yaml says and is not in force yet', config('configDiff')),
   command('status', 'one screen: is all well, what must I do, and by when', status('status')),
   ...WORK,
-  command('session list', 'list sessions', sessions('list'), [['--all', 'ended ones too'], ...paging]),
-  command('session show <session>', 'one session in full', sessions('show'), [
-    ['--hardening', 'show how its container is hardened, check by check'],
-  ]),
-  stop('session stop [session...]', 'stop sessions; the hub stays', sessions('stop'), [
-    ['--all', 'all of them'],
-    ['--agent <name>', 'all of this agent'],
-    yes,
-  ]),
-  command('session logs <session>', "the container's own output", sessions('logs')),
-  command(
-    'session quarantine <session>',
-    'keep evidence, then end it; its task fails and its artifacts are withheld',
-    sessions('quarantine'),
-  ),
-  command(
-    'session evidence [session]',
-    'what was kept of sessions that were stopped for security, and where; of one session also whether it is unchanged',
-    sessions('evidence'),
-    [['--limit <n>', 'how many (default: 25)']],
-  ),
-  command('session revoke <session>', 'end it at once because it is not trusted; its task fails', sessions('revoke'), [
-    ['--token <token>', 'only refuse this one token (the token or its id)'],
-  ]),
+  ...SESSIONS,
   ...AGENTS,
   command('heartbeat', 'say that you are there; works without the hub', presence('heartbeat'), [
     ['--note <text>', 'goes into the audit log'],

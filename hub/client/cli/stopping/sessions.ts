@@ -17,6 +17,7 @@ import {
   spanWords,
   whenText,
 } from '../text.ts'
+import { turnTable } from '../work/turn-text.ts'
 
 function stateCell({ state, exit, stalledSinceMs }: SessionView): Cell {
   if (exit !== null) return `${state} (${exit})`
@@ -115,7 +116,10 @@ export const show: Run = async ({ hub, json, terminal }, [id = ''], options) => 
     const relaxed = answer.hardening.relaxed ?? []
     terminal.out(`relaxed: ${relaxed.length === 0 ? 'nothing' : relaxed.map((each) => RELAXED[each]).join('; ')}`)
   } else {
-    terminal.out(facts(sessionRows(answer.session, Date.now()), terminal.paint))
+    const rows = sessionRows(answer.session, Date.now())
+    if (answer.closing) rows.push(['closed', answer.closing])
+    terminal.out(facts(rows, terminal.paint))
+    if (answer.turns?.length) terminal.out(`\n${turnTable(answer.turns, terminal.paint)}`)
   }
   return answer.hardening?.pass === false ? EXIT.fault : EXIT.done
 }

@@ -1,6 +1,5 @@
 /** `hub submit`: packs the input, sends it once and submits the task. If asked, it waits and writes the artifacts. */
 import { randomUUID } from 'node:crypto'
-import { readFileSync, statSync } from 'node:fs'
 import path from 'node:path'
 import type { DataClass } from '../../../protocol/data-class.ts'
 import { microOfArgument } from '../../../protocol/dollars.ts'
@@ -17,6 +16,7 @@ import { createProgress } from '../progress.ts'
 import { clean } from '../text.ts'
 import { sendInput, showInput } from './input.ts'
 import { repositoryWish, sendRepository, showRepository } from './repository.ts'
+import { typedText } from './typed-text.ts'
 import { showOutcome, watchTask } from './watch.ts'
 
 /** `k=v` as text, `k:=v` as JSON. If a key is given twice, the last counts. @throws Problem usage */
@@ -71,18 +71,6 @@ const specOf = (sent: object, wishes: Wishes | undefined): { spec?: TaskSpec } =
 
 const SYSTEM_BYTES_MAX = 64 * 1024
 
-/** A text, or what the file after `@` holds. @throws Problem usage */
-function systemOf(text: string): string {
-  if (!text.startsWith('@')) return text
-  const file = text.slice(1)
-  try {
-    if (statSync(file).size > SYSTEM_BYTES_MAX) throw new Error(`it is larger than ${SYSTEM_BYTES_MAX} bytes`)
-    return readFileSync(file, 'utf8').trimEnd()
-  } catch (thrown) {
-    throw usage(`--system: ${file} cannot be read: ${(thrown as Error).message}`, 'write the text itself, or @FILE')
-  }
-}
-
 /** What the command line asks of the agent's model; undefined if that is nothing. @throws Problem usage */
 export function wishesOption(options: Readonly<Record<string, unknown>>): Wishes | undefined {
   const usd = typed<string>(options.usd)
@@ -92,7 +80,7 @@ export function wishesOption(options: Readonly<Record<string, unknown>>): Wishes
   const system = typed<string>(options.system)
   const wishes = given({
     model: typed<string>(options.model),
-    system: system === undefined ? undefined : systemOf(system),
+    system: system === undefined ? undefined : typedText('--system', system, SYSTEM_BYTES_MAX),
     maxTurns: wholeOption('--max-turns', options.maxTurns, 1, 10_000),
     budget,
   })

@@ -24,6 +24,7 @@ import {
   spanWords,
   whenText,
 } from '../text.ts'
+import { turnTable } from './turn-text.ts'
 
 const STYLES: Readonly<Record<string, Style>> = {
   queued: 'dim',
@@ -207,6 +208,7 @@ export const show: Run = async ({ hub, json, terminal }, [id = '']) => {
     terminal.out(taskText(answer.task, Date.now(), terminal.paint, answer.money))
     for (const each of answer.late ?? []) terminal.out(`\n${lateText(each, answer.task.id, Date.now())}`)
     if (answer.attempts.length > 0) terminal.out(`\n${attemptTable(answer.attempts, Date.now(), terminal.paint)}`)
+    if (answer.turns?.length) terminal.out(`\n${turnTable(answer.turns, terminal.paint)}`)
   }
   return EXIT.done
 }

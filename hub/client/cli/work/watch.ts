@@ -1,5 +1,5 @@
 /**
- * Waits for one task and shows its progress. An event only says that something happened; the hub is then asked for the state. So a
+ * Waits for one task, or for something of it, and shows its progress. An event only says that something happened; the hub is then asked for the state. So a
  * missed event, a restart of the hub or a broken stream costs seconds, never the answer.
  */
 import { ERRORS } from '../../../base/errors.ts'
@@ -80,32 +80,49 @@ export async function listen(
   }
 }
 
-/** The task once it has ended. @throws Problem `timed_out` after `timeoutMs`, `unreachable` if the hub stays silent */
-export async function watchTask(context: Context, id: string, timeoutMs = Number.POSITIVE_INFINITY): Promise<TaskView> {
-  const { hub, terminal } = context
+/** What is waited for. */
+interface Wait<Found> {
+  /** Whose events are heard. */
+  task: string
+  /** One line for an event; empty for events that tell a person nothing. */
+  news: (event: HubEvent) => string
+  /** After it there is something new to look at. */
+  isWorthALook: (event: HubEvent) => boolean
+  /** Asks the hub; undefined while it has not come. @throws Problem */
+  look: () => Promise<Found | undefined>
+  /** What is thrown once the time is over. */
+  late: Problem
+}
+
+/** What was waited for. @throws Problem `late` after `timeoutMs`, `unreachable` if the hub stays silent, and what `look` throws */
+export async function waitFor<Found>(
+  context: Context,
+  { task, news: newsFor, isWorthALook, look, late }: Wait<Found>,
+  timeoutMs = Number.POSITIVE_INFINITY,
+): Promise<Found> {
+  const { terminal } = context
   const ending = new AbortController()
   const endAtMs = Date.now() + timeoutMs
   let news = Promise.withResolvers<void>()
   void listen(
     context,
-    { task: id },
+    { task },
     (event) => {
-      const text = newsOf(event)
+      const text = newsFor(event)
       if (text !== '') terminal.live(text)
-      if (WORTH_A_LOOK.has(event.type)) news.resolve()
+      if (isWorthALook(event)) news.resolve()
     },
     () => news.resolve(),
     ending.signal,
   )
-  const questions = createQuestions(context, id)
+  const questions = createQuestions(context, task)
   let awaySinceMs: number | undefined
   try {
     for (;;) {
       try {
-        const { task } = await hub.call('task.show', { id })
+        const found = await look()
         awaySinceMs = undefined
-        if (isTerminal(task)) return task
-        if (task.held) terminal.live(progressText(task))
+        if (found !== undefined) return found
         await questions()
       } catch (error) {
         const problem = toProblem(error)
@@ -114,14 +131,7 @@ export async function watchTask(context: Context, id: string, timeoutMs = Number
         terminal.live('the hub does not answer; waiting for it')
       }
       const restMs = endAtMs - Date.now()
-      if (restMs <= 0) {
-        throw new Problem(
-          'timed_out',
-          'unavailable',
-          `task ${id} has not ended in time; it keeps running`,
-          `\`hub wait ${id}\``,
-        )
-      }
+      if (restMs <= 0) throw late
       const pollMs = Math.min(restMs, awaySinceMs === undefined ? POLL_MS : 500)
       const timer = setTimeout(() => news.resolve(), pollMs)
       await news.promise
@@ -132,6 +142,32 @@ export async function watchTask(context: Context, id: string, timeoutMs = Number
     ending.abort()
     terminal.live('')
   }
+}
+
+/** The task once it has ended. @throws Problem `timed_out` after `timeoutMs`, `unreachable` if the hub stays silent */
+export async function watchTask(context: Context, id: string, timeoutMs?: number): Promise<TaskView> {
+  const { hub, terminal } = context
+  return await waitFor(
+    context,
+    {
+      task: id,
+      news: newsOf,
+      isWorthALook: ({ type }) => WORTH_A_LOOK.has(type),
+      async look() {
+        const { task } = await hub.call('task.show', { id })
+        if (isTerminal(task)) return task
+        if (task.held) terminal.live(progressText(task))
+        return undefined
+      },
+      late: new Problem(
+        'timed_out',
+        'unavailable',
+        `task ${id} has not ended in time; it keeps running`,
+        `\`hub wait ${id}\``,
+      ),
+    },
+    timeoutMs,
+  )
 }
 
 /** What to do about a task that did not succeed. Advice in the reason itself comes before general advice (fault C8). Pure. */
