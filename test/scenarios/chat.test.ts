@@ -356,3 +356,48 @@ test('a chat that works and says nothing stalls like a task; what it says of its
   await pass(h, solo, 10_000)
   expect(stalled()).toBe(false)
 })
+
+test('fault B3: the turns of an old chat go with its task, and so does its close', async () => {
+  await using h = await createHarness({ agents: chat })
+  const [solo] = await h.bring('solo')
+  const task = solo.joined?.task.task ?? ''
+  await say(h, solo.session, 'one')
+  await ask(h, solo.session, 'close')
+  await h.pumped(solo.result('all'))
+  await h.ended(task)
+  await h.quiet()
+  const { store } = h.hub.guard
+  store.transaction(() => store.prepare('update task set ended_at_ms = ended_at_ms - ?').run(31 * 86_400_000))
+  expect((await h.operator('POST', '/v1/retention/prune', { isFirst: true })).body).toMatchObject({ tasks: 1 })
+  for (const table of ['session', 'turn', 'chat_close'])
+    expect(store.prepare(`select count(*) from ${table}`).pluck().get(), table).toBe(0)
+})
+
+describe('stop class: with a store that takes nothing any more (I6, S1-18)', () => {
+  const breakStore = (h: Harness) =>
+    h.hub.guard.store.heard(Object.assign(new Error('disk I/O error'), { code: 'SQLITE_IOERR_WRITE' }))
+  const unwritten = { kept: 'file', detail: expect.stringContaining('stopping, not written yet') }
+
+  test('an interrupt and a close reach the program at once, and after a kill and a restart they are rows, recorded once', async () => {
+    await using h = await createHarness({ agents: chat })
+    const [solo] = await h.bring('solo')
+    await say(h, solo.session, 'one')
+    const one = await nextTurn(h, solo)
+    await one.begin()
+    await say(h, solo.session, 'two')
+    breakStore(h)
+    const interrupted = await ask(h, solo.session, 'interrupt')
+    expect([interrupted.status, interrupted.body.unwritten]).toEqual([200, unwritten])
+    const closed = await ask(h, solo.session, 'close')
+    expect([closed.status, closed.body.unwritten]).toEqual([200, unwritten])
+    // A signed request needs a row, so it reads its mail over the fast line, or once the store works again.
+    const mail = h.hub.work.messaging.mailboxes.take(solo.session, 0).map(({ text }) => JSON.parse(text))
+    expect(mail.map(({ kind, type }) => type ?? kind).slice(-2)).toEqual(['turn.cancelled', 'finish'])
+    await h.kill()
+    await h.start()
+    expect((await turnsOf(h, solo.session)).map(({ state }) => state)).toEqual(['cancelled', 'cancelled'])
+    expect((await say(h, solo.session, 'three')).body.code).toBe('inbox_closed')
+    for (const action of ['session.interrupted', 'session.closed'])
+      expect(h.audit().filter((row) => row.action === action)).toHaveLength(1)
+  })
+})

@@ -1,5 +1,6 @@
 /** What comes after the end of a task (S4-41): kept beside it, and accepted as a task of its own. */
 import { expect, test } from 'vitest'
+import { EXIT_REASONS } from '../../hub/protocol/task.ts'
 import { createHarness, type Harness, puppet, type TestAgent } from '../support/hub-harness.ts'
 
 const agents = { slow: { script: puppet, stubborn: true } }
@@ -77,4 +78,13 @@ test('S4-41: a session that was revoked or quarantined gives nothing any more; a
   expect((await h.operator('POST', '/v1/tasks/019b8d62-7a8a-75b9-be7c-0a4d4fa901c8/accept')).body).toMatchObject({
     code: 'unknown_task',
   })
+})
+
+test('S4-41: only a person or the clock leaves a session open for what comes late: one that was stopped for security never is, though nobody shut it out', async () => {
+  await using h = await createHarness({ agents })
+  const { agent } = await ended(h, 'cancel')
+  const row = h.hub.work.tasks.session(agent.session)
+  if (row === undefined) throw new Error('there is no session')
+  const isOpen = EXIT_REASONS.filter((exitReason) => h.hub.work.catalogue.late.isOpen({ ...row, exitReason }))
+  expect([...isOpen].sort()).toEqual(['cancelled', 'operator', 'ttl'])
 })

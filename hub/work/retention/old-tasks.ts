@@ -1,5 +1,5 @@
 /**
- * Ended tasks that are old enough to go, and their rows out of the tables of tasks, attempts, sessions and questions.
+ * Ended tasks that are old enough to go, and their rows out of the tables of tasks, attempts, sessions, turns and questions.
  *
  * O1. A tree of tasks goes as a whole or not at all. Every task of it must have ended long enough ago. No session of it is still being
  *     cleared away, no question of it is open, and no unfinished task outside uses what it left as input.
@@ -59,6 +59,10 @@ export function createOldTasks(store: Pick<Store, 'prepare'>): OldTasks {
   const removals = ['approval', 'session', 'attempt', 'egress_reservation', 'egress_account', 'egress_out', 'late'].map(
     (table) => store.prepare(`delete from ${table} where task = ?`),
   )
+  // They name their session, so they go before it.
+  const ofSessions = ['turn', 'chat_close'].map((table) =>
+    store.prepare(`delete from ${table} where session in (select id from session where task = ?)`),
+  )
   const removeTask = store.prepare(`delete from task where id = ? and state not in ('queued', 'running')`)
   let after: Root = { id: '', endedAtMs: Number.MIN_SAFE_INTEGER }
 
@@ -88,6 +92,7 @@ export function createOldTasks(store: Pick<Store, 'prepare'>): OldTasks {
       let sessions = 0
       let gone = 0
       for (const task of tasks) {
+        for (const each of ofSessions) each.run(task)
         const [, ended] = removals.map((each) => each.run(task).changes)
         sessions += ended ?? 0
         gone += removeTask.run(task).changes
