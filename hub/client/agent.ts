@@ -32,7 +32,7 @@ import { type BudgetLowHandler, createBudgetWarnings } from './agent/budget-warn
 import type { Body, ChildOutcome, Delegation, JoinAnswer, Message } from './agent/contract.ts'
 import { createInbox, type MessageHandler } from './agent/inbox.ts'
 import { createPendingReplies } from './agent/pending.ts'
-import { askPermit, type Permission, type Permit } from './agent/permits.ts'
+import { askPermit, type Permission, type Permit, type PermitOptions, withdrawing } from './agent/permits.ts'
 import { createTaskRun, type RunOptions, type TaskHandler } from './agent/task-run.ts'
 import { type ConnectOptions, join, type Transport } from './agent/transport.ts'
 import { createTurns, type PromptHandler, type Turns } from './agent/turns.ts'
@@ -110,9 +110,9 @@ export interface HubAgent {
    * Asks whether a tool may be used, by `permissions` of the card, the rules, and a person where these ask (docs/permissions.md):
    * `const { allowed, reason } = await hub.permit({ tool: 'Bash', kind: 'execute', title: 'npm test', arguments: { command: 'npm test' } })`.
    * Never throws: what is refused, not answered within `timeoutMs`, or overtaken by a stop is a no with its reason. While a person is asked
-   * the time to live stands still, for 30 min in all.
+   * the time to live stands still, for 30 min in all. `signal` takes the question back, and so does `timeoutMs`: no person is asked any more.
    */
-  permit(permit: Permit, options?: Pick<WaitOptions, 'timeoutMs' | 'onAccepted'>): Promise<Permission>
+  permit(permit: Permit, options?: PermitOptions): Promise<Permission>
   /**
    * Does `act`; where the rules ask a person first, waits for the answer and does it again: `await hub.agreed(() => hub.send(...))`. The act
    * must be the same each time, since the yes is for exactly that act, once. Throws `approval_refused` after a no, or when nobody answered
@@ -343,10 +343,12 @@ function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { ter
       ),
     async permit(permit, options = {}) {
       const id = newId()
-      const giveUp = (why: HubError) => pending.fail(id, why)
+      const withdraw = () => void post({ id: newId(), kind: 'permit', body: { withdraw: id } }).catch(() => {})
       return await askPermit(permit, {
-        ...{ signal: run.signal, giveUp },
-        exchange: (body) => whileWaiting({ id, kind: 'permit', body }, `whether ${permit.tool} may be used`, options),
+        ...{ signal: run.signal, withdrawn: options.signal, giveUp: (why) => pending.fail(id, why) },
+        exchange: withdrawing(withdraw, options.onAccepted, (body, onAccepted) =>
+          whileWaiting({ id, kind: 'permit', body }, `whether ${permit.tool} may be used`, { ...options, onAccepted }),
+        ),
       })
     },
     async agreed(act, options) {

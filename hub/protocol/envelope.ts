@@ -111,6 +111,8 @@ export const permitBodyShape = z.strictObject({
   /** How much it can do; counts only where that is more than its kind implies. */
   tier: z.enum(TIERS).optional(),
 })
+/** The program takes back a question about a tool: its message id. What was answered stays as it is. */
+export const withdrawBodyShape = z.strictObject({ withdraw: uuidShape })
 export type PermitBody = z.output<typeof permitBodyShape>
 
 export const progressBodyShape = z.strictObject({

@@ -240,7 +240,7 @@ keep(first=answer("a"))${END}`,
       expect(driven.logs).toContainEqual(`it answered ${id}, which waits for no answer`)
   })
 
-  test('S4-29: a question of a turn that is cancelled is answered as cancelled, and one outside of a turn too', async () => {
+  test('S4-29: a question of a turn that is cancelled is answered as cancelled and taken back; one outside of a turn is answered as cancelled too', async () => {
     const driven = drive(
       `
 ready(); assert ${ASK}["result"] == {"outcome": {"outcome": "cancelled"}}
@@ -257,6 +257,10 @@ got = ${ASK.replace('"p"', '"q"')}; until("session/cancel"); end("cancelled"); k
       p: { outcome: { outcome: 'cancelled' } },
       q: { outcome: { outcome: 'cancelled' } },
     })
+    expect(driven.hub.sent.filter(({ kind }) => kind === 'permit').map(({ body }) => Object.keys(body))).toEqual([
+      ['tool', 'kind', 'title', 'arguments'],
+      ['withdraw'],
+    ])
   })
 
   test('a session that the agent began by itself asks as its own does; its words are not the last ones', async () => {
@@ -437,6 +441,26 @@ prompt(); words("Last."); end(usage={"inputTokens": 7, "outputTokens": 2}); keep
     expect(said(driven, 'session/prompt').map(({ params }) => params?.prompt)).toEqual(
       ['a', 'b', 'c', 'd', 'e'].map((text) => [{ type: 'text', text }]),
     )
+  })
+
+  test('S4-29: a question of a turn that a person interrupts is taken back, and the session goes on', async () => {
+    const driven = drive(
+      `
+ready(); prompt()
+send(id="p", method="session/request_permission", params={"sessionId": S, "toolCall": {"toolCallId": "t", "title": "rm x"}, "options": OPTIONS})
+got = answer("p"); until("session/cancel"); end("cancelled"); keep(got=got); stay()`,
+      { chat: true, params: {}, permit: () => new Promise(() => {}) },
+    )
+    const turn = driven.hub.prompt('one')
+    await expect.poll(() => driven.asked.length, { interval: 20 }).toBe(1)
+    driven.hub.interrupt()
+    expect(await turn).toMatchObject({ stopReason: 'cancelled' })
+    // Before the end of the session, which would take it back too.
+    const sent = driven.hub.sent.filter(({ kind }) => kind === 'permit')
+    expect(sent.map(({ body }) => Object.keys(body)[0])).toEqual(['tool', 'withdraw'])
+    driven.hub.finish()
+    expect(await result(driven)).toMatchObject({ outcome: 'succeeded' })
+    expect(answers(driven).p).toEqual({ outcome: { outcome: 'cancelled' } })
   })
 
   test('a note to a task at work is its next turn; the task ends after it', async () => {

@@ -244,6 +244,59 @@ describe('what is an answer (fault F13)', () => {
   })
 })
 
+describe('a question that is taken back', () => {
+  const withdraw = (h: Harness, agent: TestAgent, id: string, more: Record<string, unknown> = {}) =>
+    asks(h, agent, { withdraw: id, ...more })
+
+  test('S4-29: waits for no person any more, its alert ends, and what is answered after it reaches nobody', async () => {
+    await using h = await hubOf()
+    const [solo] = await h.bring('solo')
+    const [first, second] = [await asks(h, solo, COMMAND), await asks(h, solo, { tool: 'Edit', kind: 'edit' })]
+    const [row] = (await waiting(h)).filter(({ askId }) => askId === first)
+    await withdraw(h, solo, first)
+    expect((await waiting(h)).map(({ askId }) => askId)).toEqual([second])
+    expect(stateOf(h, solo)).toBe('input_required')
+    await h.until(() => h.hub.guard.alerts.list().length === 1, 'its alert ends', 1000)
+    expect(await answer(h, row?.id, true)).toMatchObject({
+      code: 'already_resolved',
+      detail: 'agent solo has taken the question back; nobody waits for this answer any more',
+    })
+    expect(await heard(h, solo)).toEqual([])
+    expect(permits(h).at(-1)).toMatchObject({
+      resource: `question:${first}`,
+      effect: expect.stringContaining(`takes its question back, approval:${row?.id}`),
+    })
+    // Once more, and one that was never asked: nothing. The last one lets the session work on.
+    await withdraw(h, solo, first)
+    await withdraw(h, solo, '019ad000-0000-7000-8000-000000000000')
+    expect(stateOf(h, solo)).toBe('input_required')
+    await withdraw(h, solo, second)
+    expect(stateOf(h, solo)).toBe('working')
+    // A repeat of it is a no.
+    await asks(h, solo, COMMAND, { id: first, repeated: true })
+    expect(await yes(h, solo)).toEqual([[first, false]])
+    expect(await waiting(h)).toEqual([])
+  })
+
+  test('nobody takes back what another session asked, what a person answered, or a question that is not about a tool', async () => {
+    const other = { script: puppet, card: { driver: 'json-lines' } }
+    await using h = await createHarness({ agents: { ...agentOf(), other } })
+    const [solo, stranger] = await h.bring('solo', 'other')
+    const id = await asks(h, solo, COMMAND)
+    await withdraw(h, stranger, id)
+    const asked = await h.pumped(solo.say({ kind: 'ask', body: { text: 'Well?' } }))
+    await withdraw(h, solo, asked)
+    const rows = await waiting(h)
+    expect(rows).toHaveLength(2)
+    const row = rows.find(({ askId }) => askId === id)
+    await answer(h, row?.id, true)
+    await withdraw(h, solo, id)
+    expect(h.hub.guard.approvals.find(row?.id ?? '')?.state).toBe('approved')
+    await expect(withdraw(h, solo, id, { tool: 'x', kind: 'read' })).rejects.toMatchObject({ code: 'schema_invalid' })
+    await expect(withdraw(h, solo, 'x')).rejects.toMatchObject({ code: 'schema_invalid' })
+  })
+})
+
 test('in safe mode a no is taken and the session goes on; a yes waits for normal [mode-10]', async () => {
   await using h = await hubOf()
   const [solo] = await h.bring('solo')

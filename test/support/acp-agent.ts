@@ -14,7 +14,7 @@ import { PYTHON } from './shim-process.ts'
  * What each script begins with. `heard` is what the client said so far. `ask` waits for the answer to its own id and keeps what else comes;
  * `prompt()` waits for the next prompt, `end()` ends its turn.
  */
-const PRELUDE = `import json, os, signal, subprocess, sys, time
+export const ACP_PRELUDE = `import json, os, signal, subprocess, sys, time
 heard, answers, waiting, S = [], {}, [], "s-1"
 def raw(text): sys.stdout.write(text + "\\n"); sys.stdout.flush()
 def send(**m): raw(json.dumps({"jsonrpc": "2.0", **m}))
@@ -92,7 +92,7 @@ export function createAcpBench() {
     const workspace = join(place, 'workspace')
     mkdirSync(join(workspace, 'out'), { recursive: true })
     const [program, heard] = [join(place, 'agent.py'), join(place, 'heard.json')]
-    writeFileSync(program, PRELUDE + script)
+    writeFileSync(program, ACP_PRELUDE + script)
     const asked: Permit[] = []
     const logs: string[] = []
     const hub = createFakeHub({

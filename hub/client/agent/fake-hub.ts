@@ -26,7 +26,7 @@ import { type Artifacts, createFolder, type Transcript } from './artifacts.ts'
 import { createBudgetWarnings } from './budget-warnings.ts'
 import type { ArtifactRow, Body, ChildOutcome, JoinAnswer, TaskFacts } from './contract.ts'
 import { answerOf, createFakeInbox, createFakeTurns, type DeliverOptions, type FakeTurns } from './fake-turns.ts'
-import { askPermit, type Permission, type Permit } from './permits.ts'
+import { askPermit, type Permission, type Permit, type PermitOptions, withdrawing } from './permits.ts'
 import { createTaskRun, type RunOptions, type TaskHandler } from './task-run.ts'
 
 /** A message the agent sent: requests, replies, events, broadcasts, delegations and questions, in their order. */
@@ -87,21 +87,31 @@ const unanswered = (what: string, option: string) =>
 
 const permitted = (
   permit: Permit,
-  signal: AbortSignal,
+  stopping: AbortSignal,
   say: (body: Body) => void,
-  { onPermit, onAccepted }: Pick<FakeHubOptions, 'onPermit'> & { onAccepted?: (() => void) | undefined },
-): Promise<Permission> =>
-  askPermit(permit, {
-    ...{ signal, giveUp: () => {} },
-    async exchange(body) {
-      say(body)
-      onAccepted?.()
-      if (onPermit === undefined) throw unanswered(`whether ${permit.tool} may be used`, 'onPermit')
-      const answer = await onPermit(permit)
-      const { allowed, reason } = typeof answer === 'boolean' ? { allowed: answer, reason: '' } : answer
-      return { approved: allowed, text: reason }
-    },
+  { onPermit, onAccepted, signal: withdrawn }: Pick<FakeHubOptions, 'onPermit'> & PermitOptions,
+): Promise<Permission> => {
+  const id = newUuid(systemRandom, Date.now())
+  const { promise: over, reject: giveUp } = Promise.withResolvers<never>()
+  async function answered(): Promise<Body> {
+    if (onPermit === undefined) throw unanswered(`whether ${permit.tool} may be used`, 'onPermit')
+    const answer = await onPermit(permit)
+    const { allowed, reason } = typeof answer === 'boolean' ? { allowed: answer, reason: '' } : answer
+    return { approved: allowed, text: reason }
+  }
+  return askPermit(permit, {
+    ...{ signal: stopping, withdrawn, giveUp },
+    exchange: withdrawing(
+      () => say({ withdraw: id }),
+      onAccepted,
+      async (body, accepted) => {
+        say(body)
+        accepted()
+        return await Promise.race([answered(), over])
+      },
+    ),
   })
+}
 
 /** The hub's limit of a body; envelope.ts, which names it, loads a package that no image carries. */
 const BODY_BYTES_MAX = 64 * 1024

@@ -3,6 +3,7 @@
  *
  * 1. Only the hub's own answer to exactly this question is a yes. Whatever comes meanwhile is no answer (fault F13): answers match by id.
  * 2. A question that is refused, not answered in time or lost is a no. A stop wins over a yes that comes with it or after it.
+ * 3. A question that nobody waits for any more is taken back: a person is not asked for nothing.
  */
 import { createHash } from 'node:crypto'
 import { HubError, toHubError } from '../../base/errors.ts'
@@ -28,6 +29,14 @@ export interface Permission {
   allowed: boolean
   /** Why, for the program and its log. */
   reason: string
+}
+
+export interface PermitOptions {
+  timeoutMs?: number | undefined
+  /** Called once the hub has accepted the question; the answer comes later. */
+  onAccepted?: (() => void) | undefined
+  /** Aborted once the answer would be of no use: the question is taken back, and the answer is a no. */
+  signal?: AbortSignal | undefined
 }
 
 const TOOL_MAX = 128
@@ -68,24 +77,58 @@ const stopped = (signal: AbortSignal): HubError =>
   new HubError('cancelled', `the task is being stopped: ${(signal.reason as Error | undefined)?.message ?? 'now'}`)
 
 /**
+ * Asks by `exchange`, and takes the question back by `withdraw` where no answer is waited for any more: at once if the hub has it, else once it
+ * has it.
+ */
+export function withdrawing(
+  withdraw: () => void,
+  told: (() => void) | undefined,
+  exchange: (body: Body, onAccepted: () => void) => Promise<Body>,
+): (body: Body) => Promise<Body> {
+  return async (body) => {
+    let [isAccepted, isOver] = [false, false]
+    try {
+      return await exchange(body, () => {
+        isAccepted = true
+        if (isOver) withdraw()
+        told?.()
+      })
+    } catch (thrown) {
+      isOver = true
+      if (isAccepted) withdraw()
+      throw thrown
+    }
+  }
+}
+
+/**
  * Asks, and answers what came of it. Never throws.
  * `exchange` sends the body and resolves with the body of its reply; `giveUp` makes it reject. `signal`: the task is to stop.
+ * `withdrawn`: nobody waits for this answer any more.
  */
 export async function askPermit(
   permit: Permit,
   {
-    signal,
+    signal: stopping,
+    withdrawn,
     exchange,
     giveUp,
-  }: { signal: AbortSignal; exchange: (body: Body) => Promise<Body>; giveUp: (why: HubError) => void },
+  }: {
+    signal: AbortSignal
+    withdrawn?: AbortSignal | undefined
+    exchange: (body: Body) => Promise<Body>
+    giveUp: (why: HubError) => void
+  },
 ): Promise<Permission> {
-  const stop = () => giveUp(stopped(signal))
+  const signal = withdrawn === undefined ? stopping : AbortSignal.any([stopping, withdrawn])
+  const overOf = () => (stopping.aborted ? stopped(stopping) : new HubError('cancelled', 'the question was taken back'))
+  const stop = () => giveUp(overOf())
   signal.addEventListener('abort', stop, { once: true })
   try {
     const body = permitBody(permit)
-    if (signal.aborted) throw stopped(signal)
+    if (signal.aborted) throw overOf()
     const { approved, text } = await exchange(body)
-    if (signal.aborted) throw stopped(signal)
+    if (signal.aborted) throw overOf()
     return { allowed: approved === true, reason: typeof text === 'string' ? text : '' }
   } catch (thrown) {
     const { code, message } = toHubError(thrown)

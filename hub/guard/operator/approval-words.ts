@@ -37,6 +37,9 @@ export function answeredText({ kind, agent, state, answer }: Approval): string {
   return isOfAgent(kind) ? `Agent ${agent} has its answer: ${said}` : `It was ${said}`
 }
 
+/** It was ended by whoever asked. */
+const isWithdrawn = ({ ending, answeredBy }: Approval): boolean => ending === 'over' && answeredBy !== null
+
 /** Why one no longer takes an answer. */
 export function overText(approval: Approval): string {
   const { kind, state, answer, ending } = approval
@@ -45,6 +48,7 @@ export function overText(approval: Approval): string {
   if (ending === 'superseded')
     return `${what} of ${who} is about something that has changed since; it is asked anew: \`hub approval list\``
   if (ending === 'timed_out') return `nobody answered ${what} of ${who} in time, which is a no`
+  if (isWithdrawn(approval)) return `${who} has taken ${what} back; nobody waits for this answer any more`
   if (state === 'expired' && kind === 'budget') return `more money helps no more: ${again(approval.task)}`
   if (state === 'expired')
     return isOfAgent(kind) || approval.session !== null
@@ -58,6 +62,8 @@ export function overText(approval: Approval): string {
 /** What became of one that nobody answered or used. `was`: its state before. */
 export function endText(approval: Approval, was: ApprovalState): string {
   const who = askerText(approval)
+  if (isWithdrawn(approval))
+    return `Agent ${approval.agent} has taken its question back; there is nothing left to answer.`
   if (approval.kind === 'budget')
     return approval.ending === 'over'
       ? `Nothing is left to answer: ${again(approval.task)}.`

@@ -65,6 +65,8 @@ export interface Approvals extends Asks {
     grant: Grant,
     question: { task: string; session: string; askId: string; text: string; tool?: AskedTool },
   ): Approval & { isNew: boolean }
+  /** Ends a question about a tool that the session takes back, and answers it; undefined if it does not wait. */
+  withdraw(grant: Grant, session: string, askId: string): Approval | undefined
   /** Whether the session asked this question before: a repeat of it only gets its answer again. */
   isAsked(session: string, askId: string): boolean
   /** Open questions of a session. */
@@ -240,6 +242,15 @@ export function createApprovals(parts: ApprovalParts): Approvals {
       const { principal } = grant
       const who = { task, session, agent: principal.agent ?? null, principal: principalText(principal) }
       return { ...insert({ ...who, kind, askId, question: text, tier: 'execute', ...tool }), isNew: true }
+    },
+    withdraw(grant, session, askId) {
+      assertGrant(grant, 'tool.permit')
+      const found = rows.byAsk(session, askId)
+      if (found?.kind !== 'tool' || found.state !== 'asked') return undefined
+      const answered_by = principalText(grant.principal)
+      const gone = move(found, 'expired', { ending: 'over', answered_by, ended_at_ms: clock.wallMs() })
+      over(gone, endText(gone, 'asked'))
+      return gone
     },
     isAsked: (session, askId) => rows.byAsk(session, askId) !== undefined,
     openOf: rows.openOf,

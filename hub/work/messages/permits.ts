@@ -6,7 +6,8 @@
  * P2. The answer comes as a reply under the id of the question, at once or when a person gave it. Meanwhile the session waits as with `ask`.
  * P3. A question is repeated under its id when its answer may be lost. Who was asked about it is not asked again, and the first answer counts;
  *     what nobody was asked about is decided again. Another question under the same id is refused.
- * P4. A session has so many questions open (approvals.ts) and so many a minute.
+ * P4. A program may take its question back: it waits no more for a person, who is told. Nothing else comes of that, so nothing is decided.
+ * P5. A session has so many questions open (approvals.ts) and so many a minute.
  */
 import { digestOf } from '../../base/canonical.ts'
 import type { Clock } from '../../base/clock.ts'
@@ -16,7 +17,7 @@ import { assertGrant, type Grant } from '../../guard/grant.ts'
 import { noText, recordEffect } from '../../guard/operator/approval-words.ts'
 import type { Approvals } from '../../guard/operator/approvals.ts'
 import type { Tier } from '../../protocol/approval.ts'
-import { type Envelope, permitBodyShape } from '../../protocol/envelope.ts'
+import { type Envelope, permitBodyShape, withdrawBodyShape } from '../../protocol/envelope.ts'
 import { parseShape } from '../../protocol/parse.ts'
 import {
   ARGUMENTS_SHOWN_BYTES_MAX,
@@ -79,6 +80,10 @@ function shownOf(given: unknown): unknown {
   return cut()
 }
 
+/** The question that this message takes back; undefined for one that asks. Throws `schema_invalid`. */
+const withdrawnBy = ({ body }: Envelope): string | undefined =>
+  Object.hasOwn(body, 'withdraw') ? parseShape(withdrawBodyShape, body, 'body').withdraw : undefined
+
 export function createPermits({
   cards,
   approvals,
@@ -86,8 +91,8 @@ export function createPermits({
   clock,
 }: {
   cards: Pick<SessionCards, 'of'>
-  approvals: Pick<Approvals, 'ask' | 'isAsked'>
-  tasks: Pick<Tasks, 'waiting'>
+  approvals: Pick<Approvals, 'ask' | 'isAsked' | 'withdraw' | 'openOf'>
+  tasks: Pick<Tasks, 'waiting' | 'resumed'>
   clock: Pick<Clock, 'monotonicMs'>
 }): Permits {
   /** Questions of each session in its minute. */
@@ -137,8 +142,18 @@ export function createPermits({
     return approvals.ask(grant, { ...asked, tool: { tier, parts, facts } })
   }
 
+  function withdraw(grant: Grant, sender: SessionRow, askId: string): Decided {
+    const gone = approvals.withdraw(grant, sender.id, askId)
+    if (gone !== undefined && approvals.openOf(sender.id) === 0) tasks.resumed(grant, sender.id)
+    const what = gone === undefined ? 'it did not wait' : `approval:${gone.id}`
+    return { auditEffect: recordEffect({ id: '', task: sender.task }, `takes its question back, ${what}`) }
+  }
+
   return {
     about(sender, envelope) {
+      const withdrawn = withdrawnBy(envelope)
+      if (withdrawn !== undefined)
+        return { resource: `question:${withdrawn}`, facts: { kind: 'think', tier: 'read', permissions: 'ask' } }
       requireFew(sender.id)
       const { tool, kind, tier, mode } = useOf(sender, envelope)
       return {
@@ -149,6 +164,8 @@ export function createPermits({
 
     decide(grant, sender, envelope, reply) {
       assertGrant(grant, 'tool.permit')
+      const withdrawn = withdrawnBy(envelope)
+      if (withdrawn !== undefined) return withdraw(grant, sender, withdrawn)
       const use = useOf(sender, envelope)
       const { verdict, why } = decidePermission(use.mode, use.tier, grant.asks === undefined ? 'allow' : 'ask')
       const follows = (text: string) => ({ auditEffect: recordEffect({ id: '', task: sender.task }, text) })
@@ -164,6 +181,7 @@ export function createPermits({
       if (one.state === 'approved' || one.state === 'refused')
         reply({ approved: one.state === 'approved', text: one.answer })
       if (one.ending === 'timed_out') reply({ approved: false, text: noText(one) })
+      if (one.ending === 'over') reply({ approved: false, text: 'the question was taken back' })
       if (one.isNew && one.state === 'asked') tasks.waiting(grant, sender.id)
       return follows(one.isNew ? `asks a person, approval:${one.id}` : `asked before, approval:${one.id}, ${one.state}`)
     },

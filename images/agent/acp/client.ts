@@ -5,7 +5,7 @@
  * Sessions that the agent began by itself are answered as ours is: they run in the same box, and their names are its own.
  */
 import { client, methods, RequestError } from '@agentclientprotocol/sdk'
-import type { Permission, Permit } from '../../../hub/client/agent.ts'
+import type { HubAgent, Permit } from '../../../hub/client/agent.ts'
 import { type Fields, fieldsOf, textOf } from '../stream-events.ts'
 import { type Files, Refusal } from './files.ts'
 import { chooseOption } from './options.ts'
@@ -15,7 +15,7 @@ import { wordsOf } from './updates.ts'
 export interface ClientParts {
   files: Files
   terminals: Terminals
-  permit: (permit: Permit) => Promise<Permission>
+  permit: HubAgent['permit']
   /** Tells of a tool that is asked about; answers what is known of it. */
   asked: (toolCall: unknown) => Fields
   /** Of the turn that goes on; undefined where none does. */
@@ -56,7 +56,7 @@ export function createClient(parts: ClientParts) {
     }
   }
 
-  /** One that asks outside of a turn, or whose turn is cancelled meanwhile, gets no yes. */
+  /** One that asks outside of a turn, or whose turn is cancelled meanwhile, gets no yes; its question is taken back. */
   async function decide(toolCall: unknown, options: unknown, given: AbortSignal) {
     const tool = asked(toolCall)
     const cancelled = turn()
@@ -67,7 +67,7 @@ export function createClient(parts: ClientParts) {
     const stopped = new Promise<undefined>((resolve) =>
       over.addEventListener('abort', () => resolve(undefined), { once: true }),
     )
-    const answer = await Promise.race([permit(permitOf(tool)), stopped])
+    const answer = await Promise.race([permit(permitOf(tool), { signal: over }), stopped])
     if (answer === undefined || over.aborted) return { outcome: 'cancelled' as const }
     const { remark, ...outcome } = chooseOption(options, answer.allowed)
     if (remark !== undefined) say(`${wordsOf(tool)}: ${remark}`, 'warn')

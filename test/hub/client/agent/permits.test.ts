@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { HubError } from '../../../../hub/base/errors.ts'
 import type { Body } from '../../../../hub/client/agent/contract.ts'
 import { createFakeHub } from '../../../../hub/client/agent/fake-hub.ts'
-import { askPermit, type Permit } from '../../../../hub/client/agent/permits.ts'
+import { askPermit, type Permit, withdrawing } from '../../../../hub/client/agent/permits.ts'
 
 const PERMIT: Permit = { tool: 'Bash', kind: 'execute' }
 
@@ -61,6 +61,48 @@ describe('a yes', () => {
     }
     const late = await askPermit(PERMIT, { signal: both.abort.signal, giveUp: () => {}, exchange })
     expect([late, sent]).toEqual([no, []])
+  })
+})
+
+describe('a question that nobody waits for any more is taken back (S4-29)', () => {
+  it.each(['before', 'after'])('once, where the hub took it %s that', async (when) => {
+    const over = new AbortController()
+    let [withdrawn, fail, accept] = [0, (_: HubError) => {}, () => {}]
+    const withdraw = () => {
+      withdrawn += 1
+    }
+    const answer = askPermit(PERMIT, {
+      ...{ signal: new AbortController().signal, withdrawn: over.signal, giveUp: (why: HubError) => fail(why) },
+      exchange: withdrawing(withdraw, undefined, (_, onAccepted) => {
+        accept = onAccepted
+        return new Promise((__, reject) => {
+          fail = reject
+        })
+      }),
+    })
+    if (when === 'before') accept()
+    over.abort()
+    expect(await answer).toEqual({ allowed: false, reason: 'cancelled: the question was taken back' })
+    expect(withdrawn).toBe(when === 'before' ? 1 : 0)
+    if (when === 'after') accept()
+    expect(withdrawn).toBe(1)
+  })
+
+  it('not one that has its answer, or that the hub did not take', async () => {
+    let withdrawn = 0
+    const withdraw = () => {
+      withdrawn += 1
+    }
+    const taken = withdrawing(withdraw, undefined, async (_, onAccepted) => {
+      onAccepted()
+      return { approved: true }
+    })
+    await taken({})
+    const refused = withdrawing(withdraw, undefined, async () => {
+      throw new HubError('policy_denied', 'no')
+    })
+    await refused({}).catch(() => undefined)
+    expect(withdrawn).toBe(0)
   })
 })
 
