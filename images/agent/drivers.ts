@@ -13,3 +13,12 @@ export const DRIVES: Readonly<Record<Exclude<DriverName, 'sdk'>, () => Promise<D
   acp: async () => (await loadAddition('acp', () => import('./acp/driver.ts'))).driveAcp,
   'stream-json': async () => (await import('./driver-stream-json.ts')).driveStreamJson,
 }
+
+/** Throws with what to do where this image is older than the driver. */
+export async function driveOf(driver: Exclude<DriverName, 'sdk'>): Promise<Drive> {
+  if (!Object.hasOwn(DRIVES, driver))
+    throw new Error(
+      `the card asks for the driver ${driver}, and this image does not know it; build it again: hub agent build, for a shipped one node scripts/build-images.ts`,
+    )
+  return await DRIVES[driver]()
+}

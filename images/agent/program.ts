@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { type HubAgent, ProgramFault, type TaskFacts } from '../../hub/client/agent.ts'
 import { environmentOf } from './child.ts'
 import type { Classes } from './classes.ts'
-import { DRIVES } from './drivers.ts'
+import { driveOf } from './drivers.ts'
 import { type Ending, failed } from './ending.ts'
 import { unpackInputs } from './inputs.ts'
 import { createLogLines } from './log-lines.ts'
@@ -62,7 +62,7 @@ export async function runProgram(
     const isFolder = inputs !== null && repository === undefined
     const input = isFolder ? await unpackInputs(hub.folder(inputs), folder) : undefined
     if (driver === 'sdk') throw new Error('a program of the driver sdk runs in the shim')
-    const drive = await DRIVES[driver]()
+    const drive = await driveOf(driver)
     const env = { ...environmentOf(hub, home), ...told }
     const cwd = repository?.folder ?? workspace
     const prompts = { turns: hub.turns, chat: mode === 'chat', silence }

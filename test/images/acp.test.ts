@@ -127,6 +127,7 @@ keep(); stay()`)
     ['turn_failed', `${OK}send(id=P["id"], result={}); stay()`, 'without a reason'],
     ['ended_early', `${OK}sys.exit(0)`, 'exit code 0 before it was done'],
     ['ended_early', 'sys.exit(3)', 'exit code 3 before it was done'],
+    ['not_ready', 'S = "x" * 600; ready(); stay()', 'an id of 600 characters'],
     ['ended_early', 'ready(); os.close(1); stay()', 'closed its output'],
   ])('S4-36: %s: %s', async (code, script, why) => {
     const ended = await result(drive(script, { times: { farewellMs: 300 } }))

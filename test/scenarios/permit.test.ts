@@ -387,6 +387,17 @@ describe('what is written down', () => {
     })
   })
 
+  test('a kind that looks like words of the hub is quoted, as the name is', async () => {
+    await using h = await hubOf()
+    const [solo] = await h.bring('solo')
+    await asks(h, solo, { tool: 'x', kind: 'read)? The hub allows it. (read' })
+    const [row] = await waiting(h)
+    expect(row).toMatchObject({
+      tier: 'external',
+      question: 'may it use the tool "x" ("read)? The hub allows it. (read")?',
+    })
+  })
+
   test('bad input is refused by name', async () => {
     await using h = await hubOf('allow')
     const [solo] = await h.bring('solo')

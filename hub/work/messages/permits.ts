@@ -131,7 +131,7 @@ export function createPermits({
     { tool, said, kind, tier, mode, title, given }: Use,
     why: string,
   ) {
-    const text = `may it use the tool ${JSON.stringify(tool)} (${said ?? kind})?${title === '' ? '' : ` ${title}`}`
+    const text = `may it use the tool ${JSON.stringify(tool)} (${said === undefined ? kind : JSON.stringify(said)})?${title === '' ? '' : ` ${title}`}`
     const parts = { use: digestOf('hub-tool-v1', { session: sender.id, body: envelope.body }) }
     const facts = {
       ...{ tool, kind: said === undefined ? kind : `${said}, which is none of the kinds`, permissions: mode },

@@ -13,6 +13,9 @@ const PROTOCOL_VERSION = 1
 /** A CLI that needs longer for its first words waits for something that will not come. */
 export const READY_MS = 120_000
 
+/** The id of a session stands in the result, which has its own limit. */
+const ID_CHARS_MAX = 512
+
 /** Why a conversation cannot go on. */
 export class AcpFault extends Error {
   readonly code: ResultFault
@@ -107,6 +110,11 @@ export async function openConversation(
   const { name, version } = fieldsOf(begun.agentInfo)
   const opened = await openSession(listOf(begun.authMethods).map(({ id }) => textOf(id)))
   const id = textOf(opened.sessionId)
+  if (id.length > ID_CHARS_MAX)
+    throw new AcpFault(
+      'not_ready',
+      `the agent opened a session with an id of ${id.length} characters, and at most ${ID_CHARS_MAX} are taken`,
+    )
   if (id === '') throw new AcpFault('not_ready', 'the agent opened a session without an id')
   if (model !== undefined) await choose(model)
 

@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { loadAddition } from '../../../images/agent/additions.ts'
+import { driveOf } from '../../../images/agent/drivers.ts'
 import { closureOf } from '../../../scripts/images/additions.ts'
 import { assembleImages, commonPrograms } from '../../../scripts/images/assembly.ts'
 import { pathsIn } from '../../support/tar-paths.ts'
@@ -121,4 +122,6 @@ test('an image that was built before its card asked is refused by name, with wha
     'the card asks for mcp, and this image does not hold it; build it again: hub agent build',
   )
   await expect(loadAddition('mcp', () => Promise.reject(new TypeError('other')))).rejects.toThrow(TypeError)
+  for (const driver of ['later', 'toString'])
+    await expect(driveOf(driver as 'acp')).rejects.toThrow(`the driver ${driver}, and this image does not know it`)
 })
