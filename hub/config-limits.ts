@@ -7,6 +7,7 @@ import {
   LIMIT_CEILINGS,
   type SessionLimits,
   sessionLimitShapes,
+  TRIAL_SUFFIX,
 } from './protocol/agent.ts'
 import { grantProblem } from './protocol/egress/grants.ts'
 import type { Upstream } from './protocol/egress/upstreams.ts'
@@ -160,7 +161,10 @@ const raisedLimits = (base: SessionLimits, raised: Raised): SessionLimits => ({
 export function limitsOfCard({ limits, upstreams }: Allowed, card: AgentCard): SessionLimits {
   requireDeclared(upstreams, card)
   const { agents, sessions, messages, ...all } = limits
-  const own = Object.hasOwn(agents, card.name) ? agents[card.name] : undefined
+  // The copy of `hub agent try` has what its agent has, unless hub.yaml names the copy itself.
+  const subject = card.name.endsWith(TRIAL_SUFFIX) ? card.name.slice(0, -TRIAL_SUFFIX.length) : card.name
+  const name = Object.hasOwn(agents, card.name) ? card.name : subject
+  const own = Object.hasOwn(agents, name) ? agents[name] : undefined
   const asked = { 'limits.sessions': card.limits.sessions, 'limits.messagesPerSecond': card.limits.messagesPerSecond }
   for (const [key, most, way] of [
     ['limits.sessions', sessions, 'limits.sessions'],
@@ -175,5 +179,5 @@ export function limitsOfCard({ limits, upstreams }: Allowed, card: AgentCard): S
       )
   }
   const configured = raisedLimits(raisedLimits(DEFAULT_LIMITS, all), own ?? {})
-  return limitsFor(card.limits, configured, LIMIT_CEILINGS, card.name)
+  return limitsFor(card.limits, configured, LIMIT_CEILINGS, name)
 }

@@ -97,7 +97,9 @@ export function judgeFolder(folder: string, shipped: string, config: Config | un
   if (made?.from === undefined && (recipe === undefined || made !== undefined) && card.shell !== holdsShell(made ?? {}))
     fault(
       'shell',
-      `must be ${String(holdsShell(made ?? {}))}: its image ${holdsShell(made ?? {}) ? 'holds a' : 'holds no'} shell`,
+      recipe === undefined
+        ? 'must be false: without an image.yaml its image holds no shell. For `hub agent build --from IMAGE` write `from: IMAGE` into image.yaml'
+        : `must be ${String(holdsShell(made ?? {}))}: its image ${holdsShell(made ?? {}) ? 'holds a' : 'holds no'} shell`,
     )
   for (const [at, word] of card.run.entries()) {
     const message = missingProgram(word, { folder, name, isOurs })

@@ -14,7 +14,10 @@ export interface FromRecipe {
 
 /** What is shown of an image must be so. */
 export const disagreement = (folder: string, shell: unknown, uses: string): Error =>
-  new Error(`${join(folder, 'agent.yaml')} says shell: ${String(shell)}, but its image uses ${uses}; make them agree`)
+  new Error(
+    `${join(folder, 'agent.yaml')} says shell: ${String(shell)}, but its image uses ${uses}; make them agree: ` +
+      (shell === true ? 'take `shell: true` out of the card' : 'write `shell: true` into the card'),
+  )
 
 /**
  * Throws if `image.yaml` is not a recipe, naming the line, or if it and the card disagree about a shell. `from` stands in for the file's own; with

@@ -222,6 +222,17 @@ describe('defaults', () => {
     expect(limitsOfCard(config, card)).toEqual({ ...DEFAULT_LIMITS, ttlMs: 3_600_000 })
   })
 
+  it('the copy of `hub agent try` has the limits of its agent, and its refusal names that one (S4-34)', () => {
+    const card = (ttl: string) =>
+      agentCardShape.parse({ name: 'a--dev', description: 'd', image: 'hub/a--dev', run: ['x'], limits: { ttl } })
+    const config = read('limits: { agents: { a: { ttl: 8h } } }')
+    expect(limitsOfCard(config, card('8h')).ttlMs).toBe(28_800_000)
+    expect(() => limitsOfCard(config, card('9h'))).toThrow(/hub\.yaml allows 8h: .* limits\.agents\.a\.ttl there/)
+    expect(() => limitsOfCard(read('limits: { agents: { a: { ttl: 8h }, a--dev: { ttl: 2h } } }'), card('8h'))).toThrow(
+      /allows 2h: .* limits\.agents\.a--dev\.ttl/,
+    )
+  })
+
   it.each([
     ['limits: { sessions: 20 }', 'limits.sessions is 20; hub.yaml allows 12'],
     ['limits: { messagesPerSecond: 201 }', 'limits.messagesPerSecond is 201; hub.yaml allows 200'],

@@ -97,7 +97,10 @@ describe('a folder', () => {
 
   it('whose image.yaml has a fault, and one whose card and image disagree about a shell', () => {
     put('a/agent.yaml', `${CARD}shell: true\n`)
-    expect(judged()).toEqual(['a/agent.yaml:5:8 shell: must be false: its image holds no shell'])
+    // Not a word that sends somebody the wrong way who builds with --from (S4-34).
+    expect(judged()).toEqual([
+      'a/agent.yaml:5:8 shell: must be false: without an image.yaml its image holds no shell. For `hub agent build --from IMAGE` write `from: IMAGE` into image.yaml',
+    ])
     put('a/image.yaml', 'base: shell\n')
     expect(judged()).toEqual([expect.stringMatching(/^a\/image\.yaml:1:1 reason: is missing/)])
     put('a/image.yaml', 'base: shell\nreason: it counts words\n')

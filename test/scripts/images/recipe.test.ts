@@ -79,7 +79,9 @@ test.each([
 ])('a card that says %j beside another recipe is refused: what is shown of an image must be so', (card, recipe) => {
   put('images/x/agent.yaml', `${card}\n`)
   put('images/x/image.yaml', recipe)
-  expect(() => readRecipe(root, 'images/x')).toThrow(/make them agree/)
+  const way =
+    card === 'shell: true' ? /make them agree: take `shell: true` out of/ : /make them agree: write `shell: true` into/
+  expect(() => readRecipe(root, 'images/x')).toThrow(way)
 })
 
 test('an image with a note carries it as the comment of its last layer, and nothing else changes', () => {

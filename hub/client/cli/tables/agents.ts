@@ -46,9 +46,12 @@ export const AGENTS = [
     grant('allow'),
     [['--dry-run', 'only show it'], yes],
   ),
-  command('agent remove <name>', 'remove its grant, card and image; its tasks and records stay', removal('remove'), [
-    yes,
-  ]),
+  command(
+    'agent remove <name>',
+    'remove its grant, card, image and own limits; its tasks and records stay',
+    removal('remove'),
+    [yes],
+  ),
   command('agent try <folder>', 'run it once in the sandbox, under a separate name', tryAgent('tryOut'), [
     ...handed,
     ['--watch', 'build and run again when a file changes'],

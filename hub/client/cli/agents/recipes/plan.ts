@@ -1,5 +1,5 @@
 /** What a recipe writes beside its own files: a page for people, limits for a night into hub.yaml, a row into policy/data.json. Pure. */
-import { isMap, parseDocument } from 'yaml'
+import { isMap, parseDocument, Scalar } from 'yaml'
 import { type AgentCard, agentCardShape } from '../../../../protocol/agent.ts'
 import { firstOf, judgeYaml } from '../../../../protocol/judging.ts'
 import { sizeShape, spanShape } from '../../../../protocol/spans.ts'
@@ -38,6 +38,21 @@ export function withNight(
     if (!isMap(document.getIn(path))) document.setIn(path, document.createNode({}))
   document.setIn(place, document.createNode(limits, { flow: true }))
   return { after: document.toString({ lineWidth: 0 }), limits }
+}
+
+/** hub.yaml without limits of this agent alone, and without maps that held nothing else; undefined where it has none. All comments stay. */
+export function withoutLimits(text: string, name: string): string | undefined {
+  const document = parseDocument(text)
+  if (!document.hasIn(['limits', 'agents', name])) return undefined
+  document.deleteIn(['limits', 'agents', name])
+  for (const path of [['limits', 'agents'], ['limits']]) {
+    const map = document.getIn(path)
+    if (isMap(map) && map.items.length === 0) document.deleteIn(path)
+  }
+  // Nothing, written as nothing: `null` would be a word that nobody wrote.
+  const isEmpty = isMap(document.contents) && document.contents.items.length === 0
+  if (isEmpty) document.contents = Object.assign(new Scalar<unknown>(null), { source: '' }) as typeof document.contents
+  return document.toString({ lineWidth: 0 })
 }
 
 /** The row of the agent: what its card asks for, and the money that coding needs. A budget that somebody wrote stays. */

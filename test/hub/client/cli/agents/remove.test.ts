@@ -78,11 +78,37 @@ test('fault C11: takes grant, card, its own schemas and its image, and nothing t
   const { code, stdout } = await at.run(['agent', 'remove', 'a', '--yes', '--json'])
   expect([code, JSON.parse(stdout)]).toEqual([
     0,
-    { agent: 'a', granted: true, schemas: ['schemas/own.json'], imageRemoved: true },
+    { agent: 'a', granted: true, schemas: ['schemas/own.json'], imageRemoved: true, limits: false },
   ])
   expect(there('a.yaml', 'b.yaml', 'schemas/own.json', 'schemas/shared.json')).toEqual([false, true, false, true])
   expect(rows()).toEqual(['b'])
   expect([...images.keys()]).toEqual(['hub/b:latest'])
+})
+
+test('takes its own limits out of hub.yaml, after its card, and no other line', async () => {
+  const file = path.join(at.home, 'hub.yaml')
+  const others = '# mine\nlimits:\n  # of all\n  sessions: 6\n  agents:\n    b: { ttl: 2h } # stays\n'
+  writeFileSync(file, `${others}    a: { ttl: 8h, memory: 4GiB }\n`)
+  at.hub.on('POST /v1/agents/reload', () => {
+    expect([there('a.yaml'), readFileSync(file, 'utf8')]).toEqual([[false], expect.stringContaining('a: {')])
+    return { body: { agents: [], problems: [] } }
+  })
+  const { code, stdout } = await at.run(['agent', 'remove', 'a', '--yes', '--json'])
+  expect([code, JSON.parse(stdout).limits, readFileSync(file, 'utf8')]).toEqual([0, true, others])
+})
+
+test('one that was made by a recipe and never built has no card: its grant and limits go', async () => {
+  const file = path.join(at.home, 'hub.yaml')
+  const data = path.join(at.home, 'policy', 'data.json')
+  writeFileSync(file, '# mine\n\nlimits:\n  agents:\n    c: { ttl: 8h }\n')
+  writeFileSync(data, readFileSync(data, 'utf8').replace('"b":', '"c": { "egress": ["openai"] }, "b":'))
+  const { code, stdout } = await at.run(['agent', 'remove', 'c', '--yes', '--json'])
+  expect([code, JSON.parse(stdout)]).toEqual([
+    0,
+    { agent: 'c', granted: true, schemas: [], imageRemoved: false, limits: true },
+  ])
+  expect([rows(), readFileSync(file, 'utf8').trim(), there('a.yaml')]).toEqual([['a', 'b'], '# mine', [true]])
+  expect((await at.run(['agent', 'remove', 'c', '--yes'])).stderr).toContain('agent c has no card in the home')
 })
 
 test('while sessions of it run, without a yes, or without a card nothing is removed', async () => {
