@@ -158,16 +158,22 @@ describe('hub session say', () => {
         turn({ state: 'running', stopReason: null }),
         turn({ state, stopReason, error, text: 'half\u202e\nmore\n' }),
       ]
+      const gives = (one: object) =>
+        at.hub.on('GET /v1/sessions/:id/turns', () => ({ body: { turns: [one], next: null } }))
       shows(running)
+      gives(running)
       at.hub.on('GET /v1/approvals', () => ({ body: { approvals: [] } }))
-      at.hub.on('GET /v1/events', () => {
+      const looks = () => at.hub.asked.filter(({ path: to }) => to === `/v1/sessions/${SESSION_ID}`).length
+      at.hub.on('GET /v1/events', async () => {
+        // The turn ends after the first look at it.
+        while (looks() < 2) await new Promise((resolve) => setTimeout(resolve, 50))
         shows(over)
+        gives(over)
         const data = { turn: TURN_ID, state }
         return eventFeed([
           { sequence: 1, type: 'hub.session.turn.v1', subject: `task:${TASK_ID}`, time: '2026-01-01T00:00:01Z', data },
         ])
       })
-      at.hub.on('GET /v1/sessions/:id/turns', () => ({ body: { turns: [over], next: null } }))
       const said = await say(SESSION_ID, 'x', '--wait')
       expect([said.code, said.stdout]).toEqual([code, 'half\\u202e\nmore\n'])
       expect(said.stderr.replace(/^turn 3 is \w+\n/, '')).toBe(note)
