@@ -127,7 +127,12 @@ export function createTranscripts(
   }
 
   return {
-    ...arriving,
+    receive: arriving.receive,
+    discard(arrived) {
+      arriving.discard(arrived)
+      // Its transaction was undone after the file had moved, as on a full disk.
+      removeFile(arrived.sha256)
+    },
     of(task) {
       const row = rowOf(task)
       if (row === undefined) return undefined

@@ -1,6 +1,6 @@
 /** A conversation belongs to one session that lives (docs/agents.md, T104). Each task has one session at a time; this is what holds if it had two. */
 import { createHash } from 'node:crypto'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -77,4 +77,23 @@ test('a second live session of the same conversation is refused by name, to read
 test('what is larger than it may be leaves no file', async () => {
   await expect(put(session('s1'), 'x'.repeat(101))).rejects.toMatchObject({ code: 'too_large' })
   expect(transcripts.of('one')).toBeUndefined()
+})
+
+test('T104: what its transaction undid leaves no file, and the one that was kept before stays', async () => {
+  const first = session('s1')
+  await put(first, 'talk')
+  const sha256 = createHash('sha256').update('more').digest('hex')
+  const arrived = await transcripts.receive(Readable.from([Buffer.from('more')]), sha256, 100)
+  expect(() =>
+    store.transaction(() => {
+      transcripts.put(grant('transcript.put'), arrived, first)
+      throw new Error('database or disk is full')
+    }),
+  ).toThrow('disk is full')
+  transcripts.discard(arrived)
+  const files = readdirSync(join(folder, 'transcripts'), { recursive: true, withFileTypes: true })
+  expect(files.filter((entry) => entry.isFile()).map(({ name }) => name)).toEqual([
+    createHash('sha256').update('talk').digest('hex'),
+  ])
+  expect(await take(first)).toBe('talk')
 })
