@@ -275,6 +275,10 @@ test_a_conversation_is_kept_where_card_and_row_both_say_so if {
 	tasks.answer == refused with data.agents as with_row(false) with input as start
 	tasks.answer == refused with data.agents as with_row("true") with input as start
 
+	# The row of another agent grants nothing.
+	of_another := object.union(agents, {"reader": object.union(agents.reader, {"transcripts": true})})
+	tasks.answer == refused with data.agents as of_another with input as start
+
 	# The other reasons come first.
 	dispatch(dispatcher, "reader", keeping, free).reason == "agent reader takes no submitted tasks: set agents.reader.submit to true in policy/data.json"
 }
@@ -290,8 +294,18 @@ test_a_session_reads_and_keeps_its_own_conversation_alone if {
 		conversation(operation, true, false).reason == "agent lead keeps no conversation: set agents.lead.transcripts to true in policy/data.json and `transcripts: true` in its card"
 		conversation(operation, false, true).allow == false
 		conversation(operation, null, true).allow == false
-		every principal in [operator, dispatcher, {"kind": "automation", "actions": [operation]}, object.remove(lead, ["session"])] {
-			answer({"operation": operation, "principal": principal, "resource": {"transcripts": true}}).allow == false
+		conversation(operation, true, "true").allow == false
+		asked := {"operation": operation, "principal": lead, "resource": {"transcripts": true}}
+		of_another := object.union(agents, {"reader": object.union(agents.reader, {"transcripts": true})})
+		of_another_row := tasks.answer with data.agents as of_another with input as asked
+		of_another_row.allow == false
+
+		# The row grants it, so that only who asks is judged.
+		in_its_name := {"kind": "automation", "agent": "lead", "actions": [operation]}
+		every principal in [operator, dispatcher, in_its_name, object.remove(lead, ["session"])] {
+			stranger := {"operation": operation, "principal": principal, "resource": {"transcripts": true}}
+			judged := tasks.answer with data.agents as with_row(true) with input as stranger
+			judged.allow == false
 		}
 	}
 }

@@ -29,13 +29,17 @@ export function createMail(hub: Pick<HubAgent, 'reply'>, warn: (text: string) =>
   const waiting = new Set<() => void>()
   let bytesKept = 0
 
+  function wakeOne(): void {
+    const [wake] = waiting
+    wake?.()
+  }
+
   function add(entry: Entry): boolean {
     const bytes = Buffer.byteLength(JSON.stringify(entry))
     if (kept.length >= ENTRIES_MAX || bytesKept + bytes > BYTES_MAX) return false
     kept.push({ entry, bytes })
     bytesKept += bytes
-    const [wake] = waiting
-    wake?.()
+    wakeOne()
     return true
   }
 
@@ -52,7 +56,7 @@ export function createMail(hub: Pick<HubAgent, 'reply'>, warn: (text: string) =>
     return entries
   }
 
-  /** Resolves with the next entry, or when it is over. */
+  /** Resolves with the next entry, or when it is over. Who was woken and takes nothing wakes the next. */
   const arrival = (over: AbortSignal): Promise<void> =>
     new Promise((resolve) => {
       const end = () => {
@@ -82,7 +86,9 @@ export function createMail(hub: Pick<HubAgent, 'reply'>, warn: (text: string) =>
     async take(max, waitMs, signal) {
       if (kept.length === 0 && waitMs > 0 && !signal.aborted)
         await arrival(AbortSignal.any([signal, AbortSignal.timeout(waitMs)]))
-      return { entries: signal.aborted ? [] : collect(max), left: kept.length }
+      const entries = signal.aborted ? [] : collect(max)
+      if (kept.length > 0) wakeOne()
+      return { entries, left: kept.length }
     },
     request: (id) => requests.get(id),
     answered: (id) => void requests.delete(id),
