@@ -6,11 +6,9 @@ import { execFileSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { sleep } from '../../hub/client/cli/processes.ts'
 import type { HubEvent } from '../../hub/protocol/events.ts'
-import { createSystemClock } from '../../watchdog/base/clock.ts'
-import { exchange } from '../../watchdog/base/wire.ts'
-import { ENGINE_SOCKET } from '../support/engine-socket.ts'
 import { type BareRun, createBareEngine } from './bare-engine.ts'
 import { type BenchHub, createBenchHub, rssMb } from './bench-hub.ts'
+import { askEngine, containerMb } from './engine-counts.ts'
 import type { Figure } from './run.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -120,32 +118,16 @@ async function fill(bench: BenchHub, params: Record<string, unknown>): Promise<S
   return new Set(awake.map(({ id }) => id))
 }
 
-async function askEngine<Answer>(path: string): Promise<Answer> {
-  const asked = { socketPath: ENGINE_SOCKET, method: 'GET', path, deadlineMs: 30_000, bytesMax: 1e6 } as const
-  return JSON.parse((await exchange(createSystemClock(), asked)).body.toString()) as Answer
-}
-
 /** As `major.minor`, a number: 29.6, and 20.1 for 20.10. */
 async function engineVersion(): Promise<number> {
   const { Version } = await askEngine<{ Version: string }>('/version')
   return Number(/^\d+\.\d+/.exec(Version)?.[0])
 }
 
-interface Stats {
-  memory_stats: { usage: number; stats: Record<string, number> }
-}
 /** What the engine counts for one container, without what the kernel would give back at once; p50 of all. */
 async function sessionMb(bench: BenchHub): Promise<number> {
   const open = await bench.sessions()
-  const sizes = await Promise.all(
-    open.map(async ({ containerId }) => {
-      const { memory_stats: memory } = await askEngine<Stats>(
-        `/containers/${containerId}/stats?stream=false&one-shot=true`,
-      )
-      const givenBack = memory.stats.inactive_file ?? memory.stats.total_inactive_file ?? 0
-      return (memory.usage - givenBack) / 1024 ** 2
-    }),
-  )
+  const sizes = await Promise.all(open.map(({ containerId }) => containerMb(containerId)))
   return p50(sizes)
 }
 
