@@ -34,10 +34,11 @@ export async function benchChat(say: (line: string) => void): Promise<Figure[]> 
     for (let at = 0; at < CHATS; at += 1) {
       const session = await home.place('bench-chat', { script: JSON.stringify(SCRIPT) })
       sessions.push(session)
-      const said = await home.hub('session', 'say', session.id, 'hello', '--wait')
-      if (said.code !== 0) throw new Error(`the chat did not answer: ${said.stdout}${said.stderr}`)
+      await home.door.call('session.say', { id: session.id, prompt: 'hello' })
     }
     const rests = async () => await Promise.all(sessions.map(({ id }) => home.session(id)))
+    const turns = () => Promise.all(sessions.map(({ id }) => home.door.call('session.turns', { id })))
+    await until('each has had its turn', turns, (all) => all.every(({ turns: [one] }) => one?.state === 'done'))
     await until('all of them wait', rests, (all) => all.every(({ state }) => state === 'ready'))
     await sleep(IDLE_MS)
     const each = spreadOf(await Promise.all(sessions.map(({ containerId }) => containerMb(containerId))), 1)
