@@ -41,6 +41,10 @@ export const DRIVERS = {
     how: 'as a coding agent of the Agent Client Protocol',
     features: ['waitsForReady', 'ownProcess', 'takesPrompts', 'cancelsTurns', 'asksPermission', 'reportsUsage'],
   },
+  'acp-v2': {
+    how: 'as a coding agent of the draft of version 2 of that protocol, where the flag `drafts` is on',
+    features: ['waitsForReady', 'ownProcess', 'takesPrompts', 'cancelsTurns', 'asksPermission'],
+  },
   stub: {
     how: 'not at all, and replays a script instead',
     features: ['takesWishes', 'takesPrompts', 'cancelsTurns', 'asksPermission'],

@@ -69,6 +69,12 @@ export const FLAGS = {
     true,
     { usualIn: { production: false }, heldIn: { strict: false } },
   ),
+  drafts: flag(
+    'agents with `driver: acp-v2` may start: it speaks a draft of the Agent Client Protocol, version 2',
+    'no session of an agent with `driver: acp-v2` begins',
+    false,
+    { heldIn: { strict: false } },
+  ),
   monitor: flag(
     'a critical alert of a runtime monitor recycles the session that it names',
     'what a runtime monitor posts is refused',

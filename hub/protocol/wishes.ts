@@ -36,7 +36,10 @@ const names = (words: readonly string[], wish: WishName) =>
   words.some((word) => WISHES[wish].places.some((place) => word.includes(place)))
 
 /** What the protocol of a driver itself has a place for. */
-const BY_PROTOCOL: Partial<Record<DriverName, readonly WishName[]>> = { acp: ['model', 'system'] }
+const BY_PROTOCOL: Partial<Record<DriverName, readonly WishName[]>> = {
+  acp: ['model', 'system'],
+  'acp-v2': ['model', 'system'],
+}
 
 /** Whether the program of this card is told this. */
 const isTold = ({ driver, run, env }: WishCard, wish: WishName): boolean =>

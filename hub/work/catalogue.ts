@@ -68,9 +68,15 @@ export function createCatalogue(
     {
       ...{ store, images, breaker },
       barredBy(card, provenance, imageId = '') {
-        const { name, shell, run } = card
+        const { name, shell, run, driver } = card
         const hasShell = shell || withShell.has(imageId) || isShell(run[0])
-        return barredBy(flags, { name, provenance, relax: relaxOf(card), shell: hasShell })
+        return barredBy(flags, {
+          name,
+          provenance,
+          relax: relaxOf(card),
+          shell: hasShell,
+          isDraft: driver === 'acp-v2',
+        })
       },
       origins() {
         const built = new Map(readImageBuilds(home).map((build) => [build.id, build]))
@@ -128,7 +134,14 @@ function barredBy(
     provenance,
     shell,
     relax,
-  }: { name: string; provenance: Provenance | undefined; shell: boolean; relax: readonly Relaxation[] },
+    isDraft,
+  }: {
+    name: string
+    provenance: Provenance | undefined
+    shell: boolean
+    relax: readonly Relaxation[]
+    isDraft: boolean
+  },
 ): string {
   const unproven = provenance === undefined ? flags.whyOff('unproven') : ''
   if (unproven !== '')
@@ -144,6 +157,8 @@ function barredBy(
     ]
     return `its card ${says.join(' and ')}, and ${relaxations}`
   }
+  const drafts = isDraft ? flags.whyOff('drafts') : ''
+  if (drafts !== '') return `its card says driver: acp-v2, and ${drafts}`
   const trials = name.endsWith(TRIAL_SUFFIX) ? flags.whyOff('trials') : ''
   return trials === '' ? '' : `it is a trial copy, and ${trials}`
 }

@@ -11,6 +11,7 @@ export const DRIVES: Readonly<Record<Exclude<DriverName, 'sdk'>, () => Promise<D
   command: async () => (await import('./driver-command.ts')).driveCommand,
   stub: async () => (await import('./driver-stub.ts')).driveStub,
   acp: async () => (await loadAddition('acp', () => import('./acp/driver.ts'))).driveAcp,
+  'acp-v2': async () => (await loadAddition('acp', () => import('./acp/driver.ts'))).driveAcpDraft,
   'stream-json': async () => (await import('./driver-stream-json.ts')).driveStreamJson,
 }
 

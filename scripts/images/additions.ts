@@ -23,7 +23,10 @@ interface Addition {
 }
 
 export const ADDITIONS = {
-  acp: { packages: ['@agentclientprotocol/sdk'], isAsked: ({ driver }) => driver === 'acp' },
+  acp: {
+    packages: ['@agentclientprotocol/sdk'],
+    isAsked: ({ driver }) => driver === 'acp' || driver === 'acp-v2',
+  },
   mcp: {
     packages: ['@modelcontextprotocol/server', 'zod'],
     isAsked: ({ mcp }) => Array.isArray(mcp) && mcp.length > 0,

@@ -5,9 +5,10 @@ import { join } from 'node:path'
 import { createFakeHub, type FakeHub } from '../../hub/client/agent/fake-hub.ts'
 import type { Permission, Permit } from '../../hub/client/agent.ts'
 import type { Wishes } from '../../hub/protocol/wish-places.ts'
-import { type AcpTimes, driveAcp } from '../../images/agent/acp/driver.ts'
+import { type AcpTimes, driveAcp, driveAcpDraft } from '../../images/agent/acp/driver.ts'
 import { createClasses } from '../../images/agent/classes.ts'
 import type { Ending } from '../../images/agent/ending.ts'
+import { draftProgram } from './draft-agent.ts'
 import { PYTHON } from './shim-process.ts'
 
 /**
@@ -73,6 +74,8 @@ export interface DriveOptions {
   params?: Record<string, unknown>
   permit?: (permit: Permit) => boolean | Permission | Promise<boolean | Permission>
   chat?: boolean
+  /** The script is one of test/support/draft-agent.ts, and version 2 is spoken with it. */
+  draft?: boolean
   spec?: Wishes
   /** Further words of `run`. */
   more?: string[]
@@ -91,8 +94,9 @@ export function createAcpBench() {
     const place = join(dir, String(runs))
     const workspace = join(place, 'workspace')
     mkdirSync(join(workspace, 'out'), { recursive: true })
-    const [program, heard] = [join(place, 'agent.py'), join(place, 'heard.json')]
-    writeFileSync(program, ACP_PRELUDE + script)
+    const isDraft = options.draft === true
+    const [program, heard] = [join(place, isDraft ? 'agent.mjs' : 'agent.py'), join(place, 'heard.json')]
+    writeFileSync(program, isDraft ? draftProgram(script) : ACP_PRELUDE + script)
     const asked: Permit[] = []
     const logs: string[] = []
     const hub = createFakeHub({
@@ -107,10 +111,10 @@ export function createAcpBench() {
     })
     const ending = new Promise<Ending>((resolve, reject) => {
       hub.onTask(async () => {
-        const driven = driveAcp(
+        const driven = (isDraft ? driveAcpDraft : driveAcp)(
           {
             hub,
-            argv: options.run?.(workspace) ?? [PYTHON, program, ...(options.more ?? [])],
+            argv: options.run?.(workspace) ?? [isDraft ? process.execPath : PYTHON, program, ...(options.more ?? [])],
             ...{ input: options.input, inputFolder: join(workspace, 'in'), cwd: workspace, workspace },
             env: { PATH: process.env.PATH ?? '', HOME: place, HEARD: heard, ...options.env },
             log: { add: (text) => void logs.push(text), flush: async () => {} },

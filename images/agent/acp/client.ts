@@ -12,9 +12,7 @@ import { chooseOption } from './options.ts'
 import type { Terminals } from './terminals.ts'
 import { wordsOf } from './updates.ts'
 
-export interface ClientParts {
-  files: Files
-  terminals: Terminals
+export interface AnswerParts {
   permit: HubAgent['permit']
   /** Tells of a tool that is asked about; answers what is known of it. */
   asked: (toolCall: unknown) => Fields
@@ -23,6 +21,11 @@ export interface ClientParts {
   /** Something came from a session of this name. */
   from: (session: string) => void
   say: (text: string, level?: 'warn') => void
+}
+
+export interface ClientParts extends AnswerParts {
+  files: Files
+  terminals: Terminals
 }
 
 /** What the agent says of a tool, as the rules and a person are shown it. */
@@ -40,8 +43,9 @@ function permitOf(tool: Fields): Permit {
   }
 }
 
-export function createClient(parts: ClientParts) {
-  const { files, terminals, permit, asked, turn, from, say } = parts
+/** What both versions answer with. */
+export function createAnswers(parts: AnswerParts) {
+  const { permit, asked, turn, from, say } = parts
   /** A refusal of ours, in the SDK's own form; any other fault it answers as an internal error. */
   const answering = async <Answer>(
     params: { sessionId: string },
@@ -57,8 +61,9 @@ export function createClient(parts: ClientParts) {
   }
 
   /** One that asks outside of a turn, or whose turn is cancelled meanwhile, gets no yes; its question is taken back. */
-  async function decide(toolCall: unknown, options: unknown, given: AbortSignal) {
-    const tool = asked(toolCall)
+  async function decide(toolCall: unknown, options: unknown, given: AbortSignal, title = '') {
+    const known = asked(toolCall)
+    const tool = textOf(known.title) === '' ? { ...known, ...(title === '' ? {} : { title }) } : known
     const cancelled = turn()
     if (cancelled === undefined)
       say(`it asked whether it may use a tool while it had nothing to do: ${wordsOf(tool)}`, 'warn')
@@ -74,7 +79,12 @@ export function createClient(parts: ClientParts) {
     else if (!answer.allowed) say(`not allowed: ${wordsOf(tool)}: ${answer.reason}`)
     return outcome
   }
+  return { answering, decide }
+}
 
+export function createClient(parts: ClientParts) {
+  const { files, terminals } = parts
+  const { answering, decide } = createAnswers(parts)
   return client({ name: 'hub' })
     .onRequest(methods.client.session.requestPermission, ({ params, signal }) =>
       answering(params, async () => ({ outcome: await decide(params.toolCall, params.options, signal) })),

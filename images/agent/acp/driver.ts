@@ -22,11 +22,13 @@ import {
 } from '../ending.ts'
 import { createLineSplitter } from '../lines.ts'
 import { createHeld, fitting } from '../shown.ts'
-import type { Seen } from '../stream-events.ts'
+import { fieldsOf, type Seen } from '../stream-events.ts'
 import { createStreamRun, type Note } from '../stream-run.ts'
 import { createClient, sessionOf } from './client.ts'
+import { createDraftClient } from './client-v2.ts'
 import { createFiles } from './files.ts'
-import { AcpFault, type Conversation, openConversation, READY_MS, type TurnEnd } from './session.ts'
+import { AcpFault, type Agent, type Conversation, openConversation, READY_MS, type TurnEnd } from './session.ts'
+import { openDraft } from './session-v2.ts'
 import { createTalk, meaningOf } from './talk.ts'
 import { createTerminals } from './terminals.ts'
 import { createUpdates } from './updates.ts'
@@ -73,7 +75,11 @@ function untold(
 type Outcome = { end: TurnEnd | undefined } | { fault: AcpFault; wasThere: boolean }
 
 /** @throws Error in words for the task's result, where nothing can be started */
-export async function driveAcp(options: DriverOptions, times = TIMES): Promise<Ending> {
+export const driveAcp = (options: DriverOptions, times = TIMES): Promise<Ending> => drive(options, times, 1)
+/** The driver `acp-v2`: version 2 of the protocol, which is a draft. @throws Error as `driveAcp` */
+export const driveAcpDraft = (options: DriverOptions, times = TIMES): Promise<Ending> => drive(options, times, 2)
+
+async function drive(options: DriverOptions, times: AcpTimes, version: 1 | 2): Promise<Ending> {
   const { hub, env, workspace, cwd, log, input, turns, chat } = options
   const { params, spec } = hub.joined.task
   const { argv, namesInput } = expandArgv(options.argv, { input, params, spec })
@@ -122,21 +128,32 @@ export async function driveAcp(options: DriverOptions, times = TIMES): Promise<E
     onText: held.add,
     warn: (text) => held.add(text, 'warn'),
     onUpdate(given) {
+      const { update } = fieldsOf(given)
+      if (conversation !== undefined && fieldsOf(update).sessionUpdate === 'state_update')
+        if (sessionOf(given) === conversation.id) conversation.state?.(fieldsOf(update))
       const seen = updates.read(given)
       if (seen.length === 0) return
       const isOwn = from(sessionOf(given))
       for (const one of seen) observe(one.kind === 'said' && !isOwn ? { kind: 'thought' } : one)
     },
   })
-  const client = createClient({
-    ...{ files, terminals, permit: hub.permit, say: log.add, turn: talk.current, from },
-    asked(toolCall) {
+  const answers = {
+    ...{ permit: hub.permit, say: log.add, turn: talk.current, from },
+    asked(toolCall: unknown) {
       const { seen, tool } = updates.asked(toolCall)
       seen.forEach(observe)
       return tool
     },
-  })
-  const { agent } = client.connect(wire.stream)
+  }
+  function connect(): { agent: Agent; closed: Promise<unknown> } {
+    if (version === 1) return createClient({ ...answers, files, terminals }).connect(wire.stream)
+    return createDraftClient(answers).connect(wire.stream)
+  }
+  const { agent, closed } = connect()
+  const begin = () => {
+    const place = { cwd, readyMs: times.readyMs, ...wishes }
+    return version === 1 ? openConversation(agent, place) : openDraft(agent, closed, place)
+  }
   const lines = createLineSplitter(RESULT_BYTES_MAX)
   const output = child
     .read('stdout', (chunk) => lines.push(chunk).forEach(wire.take))
@@ -148,7 +165,7 @@ export async function driveAcp(options: DriverOptions, times = TIMES): Promise<E
 
   async function work(): Promise<Outcome> {
     try {
-      conversation = await openConversation(agent, { cwd, readyMs: times.readyMs, ...wishes })
+      conversation = await begin()
       observe({ kind: 'conversation', id: conversation.id })
       if (conversation.agent !== '') log.add(conversation.agent)
       return { end: await talk.hold(conversation, first) }

@@ -45,6 +45,8 @@ export interface Conversation {
   prompt(blocks: readonly object[]): { taken: Promise<void>; ended: Promise<TurnEnd> }
   /** Something of the session came: it works. */
   sign(): void
+  /** What it says of its state, which only version 2 has. */
+  state?(update: Fields): void
   /** Tells it to stop its turn. It is to answer the prompt all the same. */
   cancel(): void
 }
@@ -57,11 +59,14 @@ const whyOf = (thrown: unknown): string => {
   const details = textOf(fieldsOf(data).details)
   return short([textOf(message), details].filter((text) => text !== '').join(': '))
 }
-const codeOf = (thrown: unknown): unknown => (thrown as { code?: unknown } | null)?.code
+export const codeOf = (thrown: unknown): unknown => (thrown as { code?: unknown } | null)?.code
 
 /** Of an agent that is gone the SDK only says that the connection is closed. */
-function faultOf(thrown: unknown, code: ResultFault, what: string): AcpFault {
+export function faultOf(thrown: unknown, code: ResultFault, what: string): AcpFault {
   if (thrown instanceof AcpFault) return thrown
+  // Only version 2 of the SDK judges the shape of an answer.
+  if (Array.isArray((thrown as { issues?: unknown } | null)?.issues))
+    return new AcpFault(code, `${what}: its answer is not of the protocol`)
   if (typeof codeOf(thrown) !== 'number') return new AcpFault('ended_early', 'the agent ended before it was done')
   return new AcpFault(code, `${what}: ${whyOf(thrown)}`)
 }
@@ -74,15 +79,15 @@ function within<Value>(work: Promise<Value>, ms: number, what: string): Promise<
   })
 }
 
-export async function openConversation(
-  agent: Agent,
-  {
-    cwd,
-    model,
-    system,
-    readyMs,
-  }: { cwd: string; readyMs: number; model?: string | undefined; system?: string | undefined },
-): Promise<Conversation> {
+export interface OpenOptions {
+  cwd: string
+  readyMs: number
+  model?: string | undefined
+  system?: string | undefined
+}
+
+/** Asks before the first prompt: each answer has its time, and one that must come is a fault where it does not. */
+export function asking(agent: Agent, readyMs: number) {
   const ask = async (method: string, params: object): Promise<Fields> =>
     fieldsOf(await within(agent.request(method, params), readyMs, method))
   const mustAnswer = async (method: string, params: object): Promise<Fields> => {
@@ -92,7 +97,50 @@ export async function openConversation(
       throw faultOf(thrown, 'not_ready', `the agent refused \`${method}\``)
     }
   }
+  return { ask, mustAnswer }
+}
 
+/** No person is there to log in: only a key of the environment can help, and such a method is tried once. */
+export async function openWith({
+  open,
+  login,
+  methods,
+}: {
+  open: () => Promise<Fields>
+  login: (method: string) => Promise<unknown>
+  methods: readonly string[]
+}): Promise<Fields> {
+  try {
+    return await open().catch(async (thrown) => {
+      const method = codeOf(thrown) === AUTH_REQUIRED ? methods.find((each) => /api[-_]?key/i.test(each)) : undefined
+      if (method === undefined) throw thrown
+      await login(method)
+      return await open()
+    })
+  } catch (thrown) {
+    if (codeOf(thrown) === AUTH_REQUIRED)
+      throw faultOf(thrown, 'login_needed', `the agent wants a login (${methods.join(', ') || 'it names no way'})`)
+    throw faultOf(thrown, 'not_ready', 'the agent refused `session/new`')
+  }
+}
+
+/** @throws AcpFault for an id that is none, or that is too long to be kept */
+export function idOf(opened: Fields): string {
+  const id = textOf(opened.sessionId)
+  if (id.length > ID_CHARS_MAX)
+    throw new AcpFault(
+      'not_ready',
+      `the agent opened a session with an id of ${id.length} characters, and at most ${ID_CHARS_MAX} are taken`,
+    )
+  if (id === '') throw new AcpFault('not_ready', 'the agent opened a session without an id')
+  return id
+}
+
+export async function openConversation(
+  agent: Agent,
+  { cwd, model, system, readyMs }: OpenOptions,
+): Promise<Conversation> {
+  const { ask, mustAnswer } = asking(agent, readyMs)
   const begun = await mustAnswer('initialize', {
     protocolVersion: PROTOCOL_VERSION,
     // It reads its files by itself, for they are its own. One that asks is answered; but Gemini CLI, once it is offered this, takes an error for
@@ -108,32 +156,13 @@ export async function openConversation(
     )
   }
   const { name, version } = fieldsOf(begun.agentInfo)
-  const opened = await openSession(listOf(begun.authMethods).map(({ id }) => textOf(id)))
-  const id = textOf(opened.sessionId)
-  if (id.length > ID_CHARS_MAX)
-    throw new AcpFault(
-      'not_ready',
-      `the agent opened a session with an id of ${id.length} characters, and at most ${ID_CHARS_MAX} are taken`,
-    )
-  if (id === '') throw new AcpFault('not_ready', 'the agent opened a session without an id')
+  const opened = await openWith({
+    open: () => ask('session/new', { cwd, mcpServers: [] }),
+    login: (methodId) => ask('authenticate', { methodId }),
+    methods: listOf(begun.authMethods).map(({ id }) => textOf(id)),
+  })
+  const id = idOf(opened)
   if (model !== undefined) await choose(model)
-
-  /** No person is there to log in: only a key of the environment can help, and such a method is tried once. */
-  async function openSession(methods: readonly string[]): Promise<Fields> {
-    const open = () => ask('session/new', { cwd, mcpServers: [] })
-    try {
-      return await open().catch(async (thrown) => {
-        const method = codeOf(thrown) === AUTH_REQUIRED ? methods.find((each) => /api[-_]?key/i.test(each)) : undefined
-        if (method === undefined) throw thrown
-        await ask('authenticate', { methodId: method })
-        return await open()
-      })
-    } catch (thrown) {
-      if (codeOf(thrown) === AUTH_REQUIRED)
-        throw faultOf(thrown, 'login_needed', `the agent wants a login (${methods.join(', ') || 'it names no way'})`)
-      throw faultOf(thrown, 'not_ready', 'the agent refused `session/new`')
-    }
-  }
 
   /** By its configuration, or as agents did before that was in the protocol. */
   async function choose(wanted: string): Promise<void> {

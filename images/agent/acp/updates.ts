@@ -6,7 +6,9 @@ import { countOf, type Fields, fieldsOf, listOf, type Seen, short, textOf, type 
 
 /** Of so many calls of tools it is remembered whether they have ended. */
 const CALLS_MAX = 4096
-const ENDED: ReadonlySet<unknown> = new Set(['completed', 'failed'])
+/** Of a message so much is remembered, to know its whole again. */
+const SPOKEN_MAX = 65_536
+const ENDED: ReadonlySet<unknown> = new Set(['completed', 'failed', 'cancelled'])
 
 export interface Updates {
   /** The events of one `session/update`. */
@@ -37,7 +39,7 @@ const broughtBy = ({ content, rawOutput }: Fields): string => {
 
 export function createUpdates(): Updates {
   const calls = new Map<string, { hasEnded: boolean; told: Fields }>()
-  let message = ''
+  let [message, spoken] = ['', '']
 
   function call(fields: Fields): Seen[] {
     const id = short(textOf(fields.toolCallId))
@@ -56,13 +58,26 @@ export function createUpdates(): Updates {
     const begins = textOf(messageId) !== message
     message = textOf(messageId)
     const text = textOf(fieldsOf(content).text)
+    spoken = `${begins ? '' : spoken}${text}`.slice(0, SPOKEN_MAX)
     const piece: Seen[] = text === '' ? [{ kind: 'thought' }] : [{ kind: 'said', text, joins: true }]
     return begins ? [{ kind: 'thought' }, ...piece] : piece
   }
+  /** The whole of a message, which only version 2 has: it takes the place of the pieces before it. */
+  function whole({ content, messageId }: Fields): Seen[] {
+    const text = listOf(content)
+      .map((block) => textOf(block.text))
+      .join('')
+    if (text === '' || (textOf(messageId) === message && text === spoken)) return []
+    ;[message, spoken] = [textOf(messageId), text.slice(0, SPOKEN_MAX)]
+    return [{ kind: 'thought' }, { kind: 'said', text, joins: true }]
+  }
   const readers: Readonly<Record<string, (update: Fields) => Seen[]>> = {
     agent_message_chunk: said,
+    agent_message: whole,
+    agent_thought: () => [{ kind: 'thought' }],
     agent_thought_chunk: () => [{ kind: 'thought' }],
     plan: () => [{ kind: 'thought' }],
+    plan_update: () => [{ kind: 'thought' }],
     tool_call: call,
     tool_call_update: call,
   }

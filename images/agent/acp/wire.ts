@@ -106,6 +106,10 @@ export function createWire({ child, onUpdate, onText, warn }: WireOptions): Wire
         start(given) {
           controller = given
         },
+        // The SDK takes no more.
+        cancel() {
+          controller = undefined
+        },
       }),
       writable: new WritableStream<AnyMessage>({
         async write(message) {

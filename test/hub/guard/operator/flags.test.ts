@@ -48,6 +48,7 @@ const TABLE: Record<Profile, Record<FlagName, string>> = {
     relaxations: 'on',
     unproven: 'on',
     trials: 'on',
+    drafts: 'off',
     monitor: 'off',
   },
   standard: {
@@ -58,6 +59,7 @@ const TABLE: Record<Profile, Record<FlagName, string>> = {
     relaxations: 'on',
     unproven: 'on',
     trials: 'on',
+    drafts: 'off',
     monitor: 'off',
   },
   production: {
@@ -68,6 +70,7 @@ const TABLE: Record<Profile, Record<FlagName, string>> = {
     relaxations: 'on',
     unproven: 'on',
     trials: 'off',
+    drafts: 'off',
     monitor: 'off',
   },
   strict: {
@@ -78,6 +81,7 @@ const TABLE: Record<Profile, Record<FlagName, string>> = {
     relaxations: 'held off',
     unproven: 'held off',
     trials: 'held off',
+    drafts: 'held off',
     monitor: 'off',
   },
 }
