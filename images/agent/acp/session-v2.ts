@@ -75,6 +75,12 @@ export async function openDraft(
   let before: readonly object[] = system === undefined ? [] : [{ type: 'text', text: system }]
   let cancelled = new AbortController()
 
+  const gone = new Promise<never>((_, reject) => {
+    const lost = () => reject(new AcpFault('ended_early', 'the agent ended before it was done'))
+    closed.then(lost, lost)
+  })
+  gone.catch(() => {})
+
   /** Resolves once it works no more. */
   const rest = () =>
     new Promise<void>((resolve) => {
@@ -118,11 +124,6 @@ export async function openDraft(
     return await Promise.race([over, gone])
   }
 
-  const gone = new Promise<never>((_, reject) => {
-    const lost = () => reject(new AcpFault('ended_early', 'the agent ended before it was done'))
-    closed.then(lost, lost)
-  })
-  gone.catch(() => {})
   return {
     id,
     agent: short([textOf(name), textOf(version)].filter((text) => text !== '').join(' ')),
