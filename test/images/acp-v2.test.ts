@@ -55,7 +55,7 @@ await words('Do', 'n'); await tell('agent_message', { messageId: 'n', content: [
       'a question to a person meanwhile',
       works(`await state('requires_action'); await state('running'); await words('ok'); await idle()`),
     ],
-  ])('C2, D1: a prompt that is taken and a turn that has ended are two events: %s', async (_, script) => {
+  ])('a prompt that is taken and a turn that has ended are two events: %s', async (_, script) => {
     expect(await result(drive(script))).toMatchObject({ outcome: 'succeeded', value: { text: 'ok' } })
   })
 

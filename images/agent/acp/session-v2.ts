@@ -1,5 +1,5 @@
 /**
- * The conversation of version 2 of the Agent Client Protocol, which is a draft (docs/protocol.md 10). C1 to C3 of session.ts hold here too.
+ * The conversation of version 2 of the Agent Client Protocol, which is a draft (docs/protocol.md 10). The rules of session.ts hold here too.
  *
  * D1. That a prompt was taken is the answer to it. That its turn has ended is the state `idle` after work that began once the prompt was sent: a state
  *     that is told again is no other end.
