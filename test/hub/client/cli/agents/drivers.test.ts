@@ -36,6 +36,8 @@ it('--json says yes or no of every feature of every driver', async () => {
     ...['stream-json ownProcess', 'stream-json reportsUsage', 'stream-json resumes'],
     ...['acp waitsForReady', 'acp ownProcess', 'acp takesPrompts', 'acp cancelsTurns', 'acp asksPermission'],
     'acp reportsUsage',
+    ...['acp-v2 waitsForReady', 'acp-v2 ownProcess', 'acp-v2 takesPrompts'],
+    ...['acp-v2 cancelsTurns', 'acp-v2 asksPermission'],
     ...['stub takesWishes', 'stub takesPrompts', 'stub cancelsTurns', 'stub asksPermission'],
   ])
 })
