@@ -1,6 +1,6 @@
 /**
  * What coding CLIs print, one JSON event a line, in one form: Codex `exec --json`, Gemini CLI `-o stream-json`, Claude Code
- * `--output-format stream-json --verbose`. Pure. Real lines of each version: `test/support/frames/`.
+ * `--output-format stream-json --verbose`, opencode `run --format json`. Pure. Real lines of each version: `test/support/frames/`.
  *
  * 1. The form is told by the event itself; a card need not name its CLI. An event that is not known gives nothing and passes.
  * 2. An event is what the CLI says of itself, and its texts may come from its input: they are shown and counted, never acted on.
@@ -25,6 +25,8 @@ export type Seen =
   | { kind: 'returned'; id: string; ok: boolean; words: string }
   /** An error or a warning. It is no sign of work: a CLI that cannot reach its model prints them for ever. */
   | { kind: 'trouble'; text: string }
+  /** A call of the model that ended with its own count. `last`: the model wants nothing more, so the run has ended unless more comes. */
+  | { kind: 'step'; usage: Usage; last?: StopReason }
   | { kind: 'ended'; ok: boolean; reason: StopReason; text?: string; error?: string; usage?: Usage }
 
 export type Fields = Record<string, unknown>
@@ -129,6 +131,31 @@ function usageOf(told: unknown): { usage?: Usage } {
   }
 }
 
+/** A call of opencode is told when it has ended. A command without an exit code was ended by a signal or by its time. */
+function partOf({ callID, tool, state }: Fields): Seen[] {
+  const { status, input, output, error, metadata } = fieldsOf(state)
+  const told = fieldsOf(metadata)
+  const id = short(textOf(callID))
+  const ok = status === 'completed' && (!('exit' in told) || told.exit === 0)
+  const words = whyOf(error) || short(textOf(output))
+  return [
+    { kind: 'called', id, words: inWords(tool, input) },
+    { kind: 'returned', id, ok, words },
+  ]
+}
+
+/** Why a step of opencode ended, where no step has to follow it. */
+const LAST_STEP: Readonly<Record<string, StopReason>> = { stop: 'end_turn', length: 'max_tokens' }
+
+/** opencode counts what goes into the cache and comes from it beside its input, and reasoning beside its output. */
+function stepOf({ reason, tokens }: Fields): Seen {
+  const { input, output, reasoning, cache } = fieldsOf(tokens)
+  const [made, read] = [countOf(fieldsOf(cache).write), countOf(fieldsOf(cache).read)]
+  const why = textOf(reason)
+  const usage = { input: countOf(input) + made + read, cached: read, output: countOf(output) + countOf(reasoning) }
+  return { kind: 'step', usage, ...(Object.hasOwn(LAST_STEP, why) ? { last: LAST_STEP[why] } : {}) }
+}
+
 /** By the type of the event. */
 const READERS: Readonly<Record<string, (event: Fields) => Seen[]>> = {
   // Codex
@@ -141,9 +168,10 @@ const READERS: Readonly<Record<string, (event: Fields) => Seen[]>> = {
   init: ({ session_id }) => [{ kind: 'conversation', id: short(textOf(session_id)) }],
   message: ({ role, content, delta }) =>
     role === 'assistant' ? [{ kind: 'said', text: textOf(content), joins: delta === true }] : [],
-  tool_use: ({ tool_name, tool_id, parameters }) => [
-    { kind: 'called', id: short(textOf(tool_id)), words: inWords(tool_name, parameters) },
-  ],
+  tool_use: ({ tool_name, tool_id, parameters, part }) =>
+    isFields(part)
+      ? partOf(part)
+      : [{ kind: 'called', id: short(textOf(tool_id)), words: inWords(tool_name, parameters) }],
   tool_result: ({ tool_id, status, output, error }) => [
     {
       kind: 'returned',
@@ -178,8 +206,16 @@ const READERS: Readonly<Record<string, (event: Fields) => Seen[]>> = {
           .join('')
       return [{ kind: 'returned', id: short(textOf(tool_use_id)), ok: is_error !== true, words: short(words) }]
     }),
+  // opencode
+  step_start: ({ sessionID }) => [{ kind: 'conversation', id: short(textOf(sessionID)) }],
+  text: ({ part }) => [{ kind: 'said', text: textOf(fieldsOf(part).text), joins: false }],
+  reasoning: () => [{ kind: 'thought' }],
+  step_finish: ({ part }) => [stepOf(fieldsOf(part))],
   // More than one of them
-  error: ({ message }) => [{ kind: 'trouble', text: whyOf(message) }],
+  error: ({ message, error, sessionID }) => [
+    ...(textOf(sessionID) === '' ? [] : [{ kind: 'conversation' as const, id: short(textOf(sessionID)) }]),
+    { kind: 'trouble', text: whyOf(message) || whyOf(fieldsOf(error).data) || short(textOf(fieldsOf(error).name)) },
+  ],
   result: (event) => [endOf(event)],
 }
 

@@ -2,7 +2,8 @@
  * A run of a CLI as its events tell it: what to show of it, and how it ended. Pure.
  *
  * 1. The last end that it tells counts. `ok` is not enough: a CLI whose own sandbox cannot work in ours fails each command and exits 0.
- * 2. A call whose end was not seen, or was too long to be read, may have done something.
+ * 2. A CLI that tells only ends of its steps has ended with its last one, where that wanted nothing more, no error followed, and it exits with 0.
+ * 3. A call whose end was not seen, or was too long to be read, may have done something.
  */
 import type { ResultFault } from '../../hub/protocol/result-faults.ts'
 import type { StopReason } from '../../hub/protocol/stop-reasons.ts'
@@ -52,6 +53,13 @@ const MEANT_END = /"type"\s*:\s*"(?:result|turn\.completed|turn\.failed)"/
 
 const withReason = (text: string, why: string) => (why === '' ? text : `${text}: ${why}`)
 
+const sumOf = (one: Usage | undefined, other: Usage): Usage => ({
+  input: (one?.input ?? 0) + other.input,
+  cached: (one?.cached ?? 0) + other.cached,
+  output: (one?.output ?? 0) + other.output,
+})
+const usageOf = (usage: Usage | undefined) => (usage === undefined ? {} : { usage })
+
 export function createStreamRun(): StreamRun {
   const open = new Set<string>()
   const calls = { done: 0, failed: 0 }
@@ -59,6 +67,9 @@ export function createStreamRun(): StreamRun {
   let pieces: string | undefined
   let end: Extract<Seen, { kind: 'ended' }> | undefined
   let unread: number | undefined
+  let counted: Usage | undefined
+  /** Why the last step ended, where no other has to follow. */
+  let last: StopReason | undefined
 
   const speak = (text: string): Note[] => {
     words = text
@@ -82,11 +93,16 @@ export function createStreamRun(): StreamRun {
       return [{ kind: 'call', text: seen.words }]
     }
     if (seen.kind === 'trouble') {
+      last = undefined
       trouble = seen.text
       return [{ kind: 'trouble', text: seen.text }]
     }
     if (seen.kind === 'conversation') conversation = seen.id
     if (seen.kind === 'ended') end = seen
+    if (seen.kind === 'step') {
+      last = seen.last
+      counted = sumOf(counted, seen.usage)
+    }
     return []
   }
 
@@ -122,15 +138,16 @@ export function createStreamRun(): StreamRun {
           why: `its result could not be read: it is a line of ${unread} bytes`,
         }
       if (end !== undefined) return judgeEnd(end.ok, end.error ?? '', exit, parted)
+      if (last !== undefined && exit.kind === 'exited' && exit.code === 0) return judgeEnd(true, '', exit, parted)
       if (exit.kind === 'killed') return { kind: 'crash', why: `the program was ended by ${exit.signal}` }
       const how = `the program ended with exit code ${exit.code} and told no end of its work`
       return { kind: 'failed', why: withReason(how, trouble), ...(exit.code === 0 ? { code: 'nothing_done' } : {}) }
     },
-    reason: () => end?.reason ?? 'error',
+    reason: () => end?.reason ?? last ?? 'error',
     value: (exit) => ({
       text: end?.text?.slice(0, TEXT_CHARS_MAX).toWellFormed() ?? words,
       ...(conversation === '' ? {} : { conversation }),
-      ...(end?.usage === undefined ? {} : { usage: end.usage }),
+      ...usageOf(end?.usage ?? counted),
       calls: { ...calls },
       ...(exit.kind === 'exited' ? { exitCode: exit.code } : {}),
     }),

@@ -22,6 +22,7 @@ function read(text: string, code: number) {
 }
 const EACH_FAILED = 'the program said that it succeeded, but each of its 2 calls of a tool failed'
 const SAYS_FAILED = 'the program says that it failed: '
+const NO_END = 'the program ended with exit code 1 and told no end of its work: '
 const nothing = (why: string) => ({ kind: 'failed', code: 'nothing_done', why })
 const succeeded = { kind: 'succeeded' }
 const failed = (why: string) => ({ kind: 'failed', why })
@@ -61,6 +62,13 @@ const CASES: [file: string, code: number, verdict: object, text: string, calls: 
     'I look first.',
     [1, 0],
   ],
+  ['opencode-1.18.33/done', 0, succeeded, 'Edited.', [1, 0]],
+  ['opencode-1.18.33/all-failed', 0, nothing(EACH_FAILED), 'All is well.', [0, 2]],
+  ['opencode-1.18.33/mixed', 0, succeeded, 'Done.', [1, 1]],
+  ['opencode-1.18.33/no-tool', 0, succeeded, 'Nothing to do.', [0, 0]],
+  // It tells no end, only an error.
+  ['opencode-1.18.33/refused', 1, failed(`${NO_END}scripted 400`), '', [0, 0]],
+  ['opencode-1.18.33/forbidden', 1, failed(`${NO_END}scripted 403`), '', [0, 0]],
 ]
 
 describe('frames of real CLIs', () => {
@@ -68,7 +76,7 @@ describe('frames of real CLIs', () => {
     const ran = read(frames(file), code)
     expect(ran.verdict).toEqual(verdict)
     expect(ran.value).toMatchObject({ text, calls: { done, failed }, exitCode: code })
-    expect(ran.value.conversation).toMatch(/^[0-9a-f-]{36}$/)
+    expect(ran.value.conversation).toMatch(/^([0-9a-f-]{36}|ses_[0-9A-Za-z]{26})$/)
   })
 
   test('each recorded file is one of these', () => {
@@ -83,6 +91,8 @@ describe('frames of real CLIs', () => {
     expect(usage('codex-0.171.0/mixed')).toEqual({ input: 24_000, cached: 9000, output: 300 })
     expect(usage('gemini-cli-0.61.0/mixed')).toEqual({ input: 24_000, cached: 9000, output: 300 })
     expect(usage('claude-code-2.1.332/done')).toEqual({ input: 43_656, cached: 0, output: 17 })
+    // The sum of its steps.
+    expect(usage('opencode-1.18.33/done')).toEqual({ input: 22_000, cached: 6000, output: 200 })
     expect(usage('codex-0.171.0/forbidden')).toBeUndefined()
   })
 
@@ -115,7 +125,7 @@ describe('frames of real CLIs', () => {
     expect(read(JSON.stringify(event), 0).reason).toBe(reason)
   })
 
-  test.each(['codex-0.171.0', 'gemini-cli-0.61.0', 'claude-code-2.1.332'])(
+  test.each(['codex-0.171.0', 'gemini-cli-0.61.0', 'claude-code-2.1.332', 'opencode-1.18.33'])(
     '%s: words and calls are shown in order',
     (cli) => {
       const { notes } = read(frames(`${cli}/done`), 0)
