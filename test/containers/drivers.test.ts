@@ -29,7 +29,15 @@ const ASKER_S = 20
 /** What the shipped examples do not show: a plain command, and programs that put the sandbox to the test. */
 const CARDS: Record<
   string,
-  { run: string[]; driver: string; image: string; restarts?: number; repeatable?: boolean; limits?: object }
+  {
+    run: string[]
+    driver: string
+    image: string
+    mode?: string
+    restarts?: number
+    repeatable?: boolean
+    limits?: object
+  }
 > = {
   asker: {
     driver: 'json-lines',
@@ -39,6 +47,20 @@ const CARDS: Record<
       'sh',
       '-c',
       `read -r task; echo '{"op":"ask","id":1,"text":"Shall I go on?"}'; read -r taken; read -r reply; echo '{"op":"result","value":"went on"}'`,
+    ],
+  },
+  chatter: {
+    driver: 'json-lines',
+    image: 'hub/shell',
+    mode: 'chat',
+    run: [
+      'sh',
+      '-c',
+      `read -r task; n=0
+while read -r line; do case $line in
+  *'"op":"prompt"'*) n=$((n+1)); printf '{"op":"turn","text":"%s in %s"}\\n{"op":"turn","stopReason":"end_turn"}\\n' $n $$;;
+  *'"op":"shutdown"'*) printf '{"op":"result","value":%s}\\n' $n; exit;;
+esac; done`,
     ],
   },
   'plain-command': { driver: 'command', image: 'hub/shell', run: ['sort', '-r', '{input}'] },
@@ -136,6 +158,19 @@ describe.skipIf(shell.Id === undefined)('any program is an agent', () => {
   test('a plain command that knows nothing of the hub', async () => {
     const { task } = await submit('plain-command', '--input', input)
     expect(task).toMatchObject({ state: 'succeeded', outcome: { value: { exitCode: 0, stdout: 'b two\na one\n' } } })
+  })
+
+  test('S4-5: two prompts are two turns of one container and one process, and a close ends its task with success', async () => {
+    const { stdout } = await submitTo(home, ['chatter', '--json'])
+    const { id } = JSON.parse(stdout) as { id: string }
+    const say = (text: string) => runHub(home, ['session', 'say', id, text, '--wait'])
+    const [one, two] = [await say('one'), await say('two')]
+    expect([one.code, two.code], one.stderr + two.stderr).toEqual([0, 0])
+    const [, program] = /^1 in (\d+)\n$/.exec(one.stdout) ?? []
+    expect(two.stdout).toBe(`2 in ${program}\n`)
+    expect((await runHub(home, ['session', 'close', id])).code).toBe(0)
+    const ended = await runHub(home, ['wait', id, '--json'])
+    expect(JSON.parse(ended.stdout)).toMatchObject({ state: 'succeeded', attempts: 1, outcome: { value: 2 } })
   })
 
   test('exit 75 is tried again as often as the card allows, then the task has failed', async () => {
