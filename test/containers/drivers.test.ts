@@ -222,7 +222,7 @@ describe.skipIf(shell.Id === undefined)('any program is an agent', () => {
     const { stdout } = await runHub(home, ['agent', 'list', '--json'])
     const agents = JSON.parse(stdout) as { name: string; shell: boolean }[]
     expect(agents.flatMap((each) => (each.shell ? [each.name] : [])).sort()).toEqual([
-      ...['asker', 'plain-command', 'shell-wordcount', 'try-again', 'try-once'],
+      ...['asker', 'chatter', 'plain-command', 'shell-wordcount', 'try-again', 'try-once'],
     ])
   })
 })

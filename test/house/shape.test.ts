@@ -25,6 +25,13 @@ describe('the shape of this repository', () => {
     expect(longFunctionsLeft.filter((path) => !project.has(path))).toEqual([])
   })
 
+  it('holds no mark of a merge that was not settled', () => {
+    const pages = readTree([''], ['.md', '.rego', '.yaml', '.sql'])
+    expect(pages.has('test/support/frames/README.md')).toBe(true)
+    const unsettled = [...project, ...pages].filter(([, text]) => /^(?:<{7}|>{7}) /m.test(text))
+    expect(unsettled.map(([path]) => path)).toEqual([])
+  })
+
   it('lets no file of hub and watchdog load more others than can be read at once', () => {
     expect(judgeFanOut(readTree(['hub', 'watchdog'], ['.ts']), fanOutFree)).toEqual([])
     expect(fanOutFree.filter((path) => !project.has(path))).toEqual([])
