@@ -1,6 +1,15 @@
 /** The shim as a process against the stand-in of the entrance: everything of a session but its container. */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import type { Envelope } from '../../hub/protocol/envelope.ts'
@@ -100,8 +109,20 @@ export function createShimBench() {
     async close() {
       for (const child of children) child.kill('SIGKILL')
       await entrance.close()
+      endProcessesIn(dir)
       rmSync(dir, { recursive: true, force: true })
     },
+  }
+}
+
+/** Ends who works below a folder: a program outlives a shim that was killed, and there is no container to take it along. */
+function endProcessesIn(dir: string): void {
+  for (const name of readdirSync('/proc').filter((each) => /^[0-9]+$/.test(each))) {
+    try {
+      if (readlinkSync(`/proc/${name}/cwd`).startsWith(`${dir}/`)) process.kill(Number(name), 'SIGKILL')
+    } catch {
+      // It has ended meanwhile.
+    }
   }
 }
 
