@@ -37,7 +37,7 @@ const ROWS = (Object.entries(OPERATIONS) as [OperationName, Operation][]).flatMa
     : [{ name, row, http: ROUTES[name], fields: Object.keys((row.request as z.ZodObject).shape) }],
 )
 /** Recorded although they read: they disclose someone's work. */
-const DISCLOSING = new Set<OperationName>(['artifact.get', 'task.logs', 'session.logs'])
+const DISCLOSING = new Set<OperationName>(['artifact.get', 'task.logs', 'session.logs', 'session.turns'])
 const UUID = '018f0000-0000-7000-8000-000000000001'
 const SHA = 'a'.repeat(64)
 const EMPTY = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'

@@ -561,7 +561,7 @@ describe('over a long run of random calls (I1, T22)', () => {
       operation: OperationName
     }[]
     expect(done.map(({ n }) => n)).toEqual([...effects.keys()])
-    const disclosing = new Set<OperationName>(['artifact.get', 'task.logs', 'session.logs'])
+    const disclosing = new Set<OperationName>(['artifact.get', 'task.logs', 'session.logs', 'session.turns'])
     const recordsOf = store.prepare(
       `select seq, action, outcome, decision_id as id, (select count(*) from decision where decision_id = audit_record.decision_id) as decisions
        from audit_record where resource = ?`,

@@ -89,7 +89,7 @@ it('what a session needs to live and to end is never refused, and people have no
 it('fault F2: no session spends its budget on lines to do unseen what others are concerned in', () => {
   const { budget } = started(100)
   for (let nth = 0; nth < 200; nth += 1) budget.take(agent, 'task.log')
-  const own: OperationName[] = ['task.log', 'task.progress', 'message.receive']
+  const own: OperationName[] = ['task.log', 'task.progress', 'session.frame', 'message.receive']
   const upkeep: OperationName[] = ['session.join', 'session.renew', 'session.open', 'task.result']
   const unseen = Object.keys(OPERATIONS).filter((name) => {
     try {

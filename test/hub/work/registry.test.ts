@@ -180,7 +180,7 @@ describe('a card', () => {
       'driver: command\nmode: chat\n',
       6,
       7,
-      'mode: chat needs a driver that is given prompts while it runs, and command is not: use one of sdk, json-lines, acp, stub',
+      'mode: chat needs a driver that is given prompts while it runs, and command is not: use one of sdk, json-lines, acp, acp-v2, stub',
     ],
     ['idleAfter: 5m\n', 5, 12, 'idleAfter: counts only for `mode: chat`; leave it out'],
     ['mode: chat\nidleAfter: 2h\n', 6, 12, 'idleAfter: is 2h, and limits.ttl is 1h: the session ends before'],
@@ -201,7 +201,7 @@ describe('a card', () => {
     ['shellException: true\n', 5, 1, 'shellException: there is no such key'],
     ['restart: 1\n', 5, 1, 'restart: there is no such key; did you mean restarts?'],
     ['ttl: 5m\n', 5, 1, 'ttl: there is no such key here; did you mean limits.ttl?'],
-    ['driver: command-line\n', 5, 9, 'driver: must be one of sdk, json-lines, command, stream-json, stub'],
+    ['driver: command-line\n', 5, 9, 'driver: must be one of sdk, json-lines, command, stream-json, acp, acp-v2, stub'],
     [
       'messages: { sends: { told: schemas/gone.json } }\n',
       5,

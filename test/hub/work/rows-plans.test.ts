@@ -127,6 +127,7 @@ it('a task is shown without reading one of its children (fault D12)', () => {
   const parts = {
     tasks: { ...rows, children: unread },
     artifacts: { list: () => [] },
+    transcripts: { of: () => undefined },
     journal: { progressOf: () => undefined },
     dispatcher: { whyWaits: () => '' },
   }

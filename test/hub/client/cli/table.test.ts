@@ -74,6 +74,8 @@ describe('the table of commands', () => {
       'down',
       'task cancel',
       'session stop',
+      'session interrupt',
+      'session close',
       'safe-mode',
       'shutdown',
     ])
