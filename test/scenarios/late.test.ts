@@ -1,6 +1,8 @@
 /** What comes after the end of a task (S4-41): kept beside it, and accepted as a task of its own. */
+
 import { expect, test } from 'vitest'
 import { EXIT_REASONS } from '../../hub/protocol/task.ts'
+import { stopForSecurity } from '../../hub/work/dispatch/security-stop.ts'
 import { createHarness, type Harness, puppet, type TestAgent } from '../support/hub-harness.ts'
 
 const agents = { slow: { script: puppet, stubborn: true } }
@@ -87,4 +89,16 @@ test('S4-41: only a person or the clock leaves a session open for what comes lat
   if (row === undefined) throw new Error('there is no session')
   const isOpen = EXIT_REASONS.filter((exitReason) => h.hub.work.catalogue.late.isOpen({ ...row, exitReason }))
   expect([...isOpen].sort()).toEqual(['cancelled', 'operator', 'ttl'])
+})
+
+test('S4-41: a session that misbehaves while it ends is shut out, and what it had handed in is shown to nobody', async () => {
+  await using h = await createHarness({ agents })
+  const { id, agent } = await ended(h, 'cancel')
+  await h.pumped(agent.resultBody(LATE), 10)
+  expect((await show(h, id)).late).toMatchObject([{ outcome: LATE }])
+  const { guard, work } = h.hub
+  stopForSecurity({ guard, tasks: work.tasks, late: work.catalogue.late }, agent.session, 'a token of another session')
+  expect((await show(h, id)).late).toBeUndefined()
+  expect(h.task(id).state).toBe('cancelled')
+  await h.quiet()
 })

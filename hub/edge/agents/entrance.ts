@@ -48,7 +48,7 @@ export function createAgentEntrance(options: EntranceOptions, outer: Outer) {
 
   function endForSecurity(session: string, detail: string): void {
     log.error({ session, detail }, 'a session is stopped for security')
-    stopForSecurity({ guard, tasks }, session, detail)
+    stopForSecurity({ guard, tasks, late: work.catalogue.late }, session, detail)
   }
   const auth = createAgentAuth({
     ...{ tasks, tokens, gate, clock },

@@ -64,7 +64,11 @@ export function createDistrust({ home }: { home: string }, parts: DistrustParts)
       // It runs on if the alert was open already, from before a restart.
       if (!losses.isLive(session)) return
       try {
-        stopForSecurity({ guard, tasks }, session, `its container is no longer as it was made: ${found}`)
+        stopForSecurity(
+          { guard, tasks, late: catalogue.late },
+          session,
+          `its container is no longer as it was made: ${found}`,
+        )
       } catch (thrown) {
         log.error(
           { session, reason: toHubError(thrown).reason },

@@ -5,13 +5,14 @@
 
 import type { Guard } from '../../guard/guard.ts'
 import { hubPrincipal } from '../../guard/principal.ts'
+import type { Late } from './late.ts'
 import type { Tasks } from './tasks.ts'
 
 /** The alert has no natural end: it is over if this has not happened again for so long. */
 export const WARNING_LASTS_MS = 3_600_000
 
 export function stopForSecurity(
-  { guard, tasks }: { guard: Guard; tasks: Tasks },
+  { guard, tasks, late }: { guard: Guard; tasks: Tasks; late: Pick<Late, 'shut'> },
   session: string,
   detail: string,
 ): void {
@@ -27,5 +28,9 @@ export function stopForSecurity(
     resource: `session:${session}`,
   } as const
   const end = { state: 'failed', error: { code: 'forbidden', detail: detail.slice(0, 500) } } as const
-  guard.gate.admitStop(call, (grant) => tasks.stop(grant, row.task, end, 'security'))
+  guard.gate.admitStop(call, (grant) => {
+    // Its task has ended already, and the end stays. What it still hands in counts for nothing (late.ts, L3).
+    if (row.state === 'recycling') late.shut(grant, row)
+    else tasks.stop(grant, row.task, end, 'security')
+  })
 }

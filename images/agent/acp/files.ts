@@ -105,7 +105,9 @@ export function createFiles(workspace: string): Files {
       if (!stat.isFile()) throw new Refusal(FAULT, `${path}: it is no plain file`)
       if (stat.size > FILE_BYTES_MAX)
         throw new Refusal(RPC.limit, `${path}: it has ${stat.size} bytes, and at most ${FILE_BYTES_MAX} are read`)
-      const bytes = await file.readFile()
+      // It may grow meanwhile: no more is read than was judged.
+      const whole = Buffer.alloc(stat.size)
+      const bytes = whole.subarray(0, (await file.read(whole, 0, stat.size, 0)).bytesRead)
       if (bytes.includes(0)) throw new Refusal(FAULT, `${path}: it is no text`)
       const text = bytes.toString()
       const from = Math.max(0, (line ?? 1) - 1)
