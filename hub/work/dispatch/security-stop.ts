@@ -29,7 +29,7 @@ export function stopForSecurity(
   } as const
   const end = { state: 'failed', error: { code: 'forbidden', detail: detail.slice(0, 500) } } as const
   guard.gate.admitStop(call, (grant) => {
-    // Its task has ended already, and the end stays. What it still hands in counts for nothing (late.ts, L3).
+    // Its task has ended already, and the end stays. What it still hands in counts for nothing: `late.ts` says why.
     if (row.state === 'recycling') late.shut(grant, row)
     else tasks.stop(grant, row.task, end, 'security')
   })
