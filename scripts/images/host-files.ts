@@ -1,7 +1,7 @@
 /** Files of this machine that go into images: programs, the libraries they need, certificates. */
 import { execFileSync } from 'node:child_process'
 import { closeSync, existsSync, openSync, readSync, realpathSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, normalize } from 'node:path'
 import { librariesOf } from './machine.ts'
 import { fileData, type TarEntry } from './tar.ts'
 
@@ -22,11 +22,15 @@ export const linkOf = (path: string, target: string): TarEntry => ({ path, kind:
 
 export type Libraries = ReturnType<typeof createLibraries>
 
-/** The loader of this very Node lists what any binary or module needs, without starting it. */
-export function createLibraries() {
+/**
+ * The loader of this very Node lists what any binary or module needs, without starting it. What a package brings for itself, in its folder `own`, is
+ * left out: its programs find that from where they stand, in the image as here.
+ */
+export function createLibraries(own?: string) {
   const present = librariesOf(process.execPath)
   const loader = present.find((path) => /\/ld-/.test(path))
   const needed = new Set<string>()
+  const folders = own === undefined ? [] : [own, realpathSync(own)]
   return {
     add(binary: string): void {
       if (loader === undefined) throw new BaseMissing('the loader of shared libraries was not found')
@@ -37,7 +41,7 @@ export function createLibraries() {
         // Linked statically: it needs none.
       }
       if (listed.includes('not found')) throw new BaseMissing(`${binary} lacks a shared library`)
-      for (const [, path = ''] of listed.matchAll(/(?:=>\s+)?(\/\S+)\s+\(0x/g)) needed.add(path)
+      for (const path of librariesListed(listed, folders)) needed.add(path)
     },
     /** Those that the base layer does not hold already. */
     entries: () =>
@@ -46,6 +50,13 @@ export function createLibraries() {
         .sort()
         .map((path) => fileOf(path.slice(1), path, 0o755)),
   }
+}
+
+/** The libraries in what a loader lists, outside these folders. One that a program finds from where it stands is listed as `/a/bin/../lib/b`. */
+export function librariesListed(listed: string, folders: readonly string[]): string[] {
+  return [...listed.matchAll(/(?:=>\s+)?(\/\S+)\s+\(0x/g)]
+    .map(([, path = '']) => normalize(path))
+    .filter((path) => !folders.some((folder) => path.startsWith(`${folder}/`)))
 }
 
 /** Whether a file is a program or library for Linux, by how it begins. */

@@ -174,7 +174,7 @@ function withNpm(
   const lock = known ?? resolved()
   const layer = cachedLayer(
     cacheDir,
-    `npm-${keyOf([2, archOf(), hasEnv, lock])}`,
+    `npm-${keyOf([3, archOf(), hasEnv, lock])}`,
     `hub: packages of npm: ${wanted.join(', ')}`,
     (title) => {
       writeFileSync(lockFile, JSON.stringify(lock.lock))
@@ -201,7 +201,7 @@ function withNpm(
 /** With the libraries of its compiled programs. Of one for another machine or libc some are not here: it could not run in the image either. */
 function npmTree(from: string): TarEntry[] {
   const hidden = '.package-lock.json'
-  const libraries = createLibraries()
+  const libraries = createLibraries(from)
   const tree = treeEntries(from, NPM_PLACE, (path) => path !== hidden)
   for (const { data, mode } of tree)
     if (
@@ -279,7 +279,7 @@ function withPip(
   const lock = known ? before : resolved()
   const layer = cachedLayer(
     cacheDir,
-    `pip-${keyOf([archOf(), place, lock])}`,
+    `pip-${keyOf([2, archOf(), place, lock])}`,
     `hub: packages of Python: ${wanted.join(', ')}`,
     (title) => {
       const list = lock.files.map(({ name, version, sha256 }) => `${name}==${version} --hash=sha256:${sha256}\n`)
@@ -316,7 +316,7 @@ function filesOf({ install }: PipReport): PipLock['files'] {
 
 /** Modules at the place where Python looks for them; programs on PATH, run by the Python of the image. */
 function pipTree(target: string, place: string): TarEntry[] {
-  const libraries = createLibraries()
+  const libraries = createLibraries(target)
   const isProgram = (path: string) => /^bin\/[^/]+$/.test(path)
   const modules = treeEntries(target, place, (path) => !path.startsWith('bin/') && !/(?:^|\/)__pycache__\//.test(path))
   for (const { data } of modules)

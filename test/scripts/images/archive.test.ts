@@ -4,6 +4,7 @@ import { appendFileSync, mkdirSync, mkdtempSync, rmSync, truncateSync, utimesSyn
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { archiveOf, imageOf, layerOf, sha256Of } from '../../../scripts/images/archive.ts'
+import { librariesListed } from '../../../scripts/images/host-files.ts'
 import { librariesOf } from '../../../scripts/images/machine.ts'
 import { gatherPrograms, programEntries, sourcesOf, stripSource } from '../../../scripts/images/programs.ts'
 import { fileData, tarOf } from '../../../scripts/images/tar.ts'
@@ -138,4 +139,22 @@ test('the libraries of the Node binary are absolute paths and contain its C libr
   expect(libraries.every((path) => path.startsWith('/'))).toBe(true)
   expect(libraries.some((path) => /\/libc\.(?:so|musl)/.test(path))).toBe(true)
   expect(libraries.some((path) => /\/ld-/.test(path))).toBe(true)
+})
+
+test('of the libraries that a loader lists, what a package brings for itself stays where it stands; a path with dots is made plain', () => {
+  const listed = `
+\tlinux-vdso.so.1 (0x00007ffc)
+\tlibffi.so.8 => /c/npm/node_modules/tool/bin/../lib/libffi.so.8 (0x00007f01)
+\tlibz.so.1 => /c/npm/node_modules/tool/libz.so.1 (0x00007f02)
+\tlibm.so.6 => /lib/x86_64-linux-gnu/libm.so.6 (0x00007f03)
+\tlibq.so.1 => /opt/q/bin/../lib/libq.so.1 (0x00007f04)
+\tlibr.so.1 => /c/npm/node_modules-of-others/libr.so.1 (0x00007f05)
+\t/lib64/ld-linux-x86-64.so.2 (0x00007f06)
+`
+  expect(librariesListed(listed, ['/c/npm/node_modules'])).toEqual([
+    '/lib/x86_64-linux-gnu/libm.so.6',
+    '/opt/q/lib/libq.so.1',
+    '/c/npm/node_modules-of-others/libr.so.1',
+    '/lib64/ld-linux-x86-64.so.2',
+  ])
 })
