@@ -3,7 +3,6 @@
  * state, in an open transaction. What may be asked, answered and ended is decided in approvals.ts.
  */
 import type { Clock } from '../../base/clock.ts'
-import { HubError } from '../../base/errors.ts'
 import { newUuid, type Random } from '../../base/random.ts'
 import { hideUnknown, type Redaction } from '../../base/redaction.ts'
 import {
@@ -16,6 +15,7 @@ import {
 } from '../../protocol/approval.ts'
 import type { OperationName } from '../../protocol/operations.ts'
 import type { Store } from '../../store/database.ts'
+import { createMove } from '../../store/move.ts'
 import type { Act } from '../acts.ts'
 
 export interface Approval {
@@ -207,6 +207,7 @@ export function createApprovalRows({ store, clock, random, redaction = hideUnkno
      values (?, ?, 'asked', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
   )
   const find = (id: string) => byId.get(id) as Approval | undefined
+  const step = createMove(store)
 
   return {
     ...createLinks(store),
@@ -246,13 +247,7 @@ export function createApprovalRows({ store, clock, random, redaction = hideUnkno
       to: ApprovalState,
       set: Record<string, string | number | null> = {},
     ): Approval {
-      approvalMachine.require(state, to)
-      if (!store.inTransaction)
-        throw new HubError('internal', '', { reason: 'an approval was moved outside a transaction' })
-      const columns = Object.keys(set).map((column) => `, ${column} = ?`)
-      const statement = store.prepare(`update approval set state = ?${columns.join('')} where id = ? and state = ?`)
-      if (statement.run(to, ...Object.values(set), id, state).changes !== 1)
-        throw new HubError('conflict', 'something else answered it first')
+      step(approvalMachine, { table: 'approval', key: { id }, state }, to, set)
       return find(id) as Approval
     },
 

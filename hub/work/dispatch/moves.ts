@@ -14,6 +14,7 @@ import {
   taskMachine,
 } from '../../protocol/task.ts'
 import type { Store } from '../../store/database.ts'
+import { createMove } from '../../store/move.ts'
 import { holdRows, sealRow } from './row-checks.ts'
 import { type SessionRow, type TaskRow, type TaskRows, unreadableError } from './rows.ts'
 
@@ -77,7 +78,8 @@ export function createMoves(parts: {
 
   const seal = (table: Table, id: string) => sealRow(store, table, id)
 
-  /** One conditional update. `set`: further columns. */
+  const step = createMove(store)
+  /** A step of a row, and its check anew. */
   function move<State extends string>(
     table: Table,
     machine: Machine<State>,
@@ -87,12 +89,7 @@ export function createMoves(parts: {
   ) {
     // The state of a damaged row is not known. It is only ever moved to its end.
     const isWhole = row.unreadable === null
-    if (isWhole) machine.require(row.state, to)
-    const columns = Object.keys(set).map((column) => `, ${column} = ?`)
-    const known = isWhole ? ' and state = ?' : ''
-    const statement = store.prepare(`update ${table} set state = ?${columns.join('')} where id = ?${known}`)
-    const { changes } = statement.run(to, ...Object.values(set), row.id, ...(isWhole ? [row.state] : []))
-    if (changes !== 1) throw new HubError('conflict', `the ${machine.name} ${row.id} is no longer ${row.state}`)
+    step(machine, { table, key: { id: row.id }, state: row.state, isWhole }, to, set)
     // A session ends in two separate steps. Other damaged rows stay marked as damaged (row-checks.ts).
     if (isWhole || table === 'session') seal(table, row.id)
   }

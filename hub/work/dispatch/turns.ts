@@ -27,6 +27,7 @@ import {
   WAITING_PROMPTS_MAX,
 } from '../../protocol/turn.ts'
 import type { Store } from '../../store/database.ts'
+import { createMove } from '../../store/move.ts'
 import type { SessionRow } from './rows.ts'
 import type { Tasks } from './tasks.ts'
 import type { TurnMail } from './turn-mail.ts'
@@ -89,6 +90,7 @@ export function createTurns(parts: {
   const missed = new Set<string>()
 
   const rows = createTurnRows(store)
+  const step = createMove(store)
   const { turn: turnOf, openOf, unfinished, closing } = rows
   const waitingOf = (session: string) => unfinished(session).filter(({ state }) => state === 'waiting')
 
@@ -108,12 +110,8 @@ export function createTurns(parts: {
 
   /** One update that names the old state, and who hears of it. */
   function move(row: TurnRow, to: TurnState, set: Record<string, unknown> = {}): void {
-    turnMachine.require(row.state, to)
-    const columns = Object.keys(set).map((column) => `, ${column} = ?`)
-    const { changes } = store
-      .prepare(`update turn set state = ?${columns.join('')} where session = ? and id = ? and state = ?`)
-      .run(to, ...Object.values(set), row.session, row.id, row.state)
-    if (changes !== 1) throw new HubError('conflict', `the turn ${row.id} is no longer ${row.state}`)
+    const key = { session: row.session, id: row.id }
+    step(turnMachine, { table: 'turn', key, state: row.state }, to, set)
     tell(row)
   }
   function offer(session: string, redelivered = false): void {
