@@ -81,7 +81,8 @@ export interface Registry {
   limitsChanged(): void
   /** What is asked about images has changed: no agent starts until a `read` that begins after this has ended. */
   imagesChanged(): void
-  crashed(grant: Grant, name: string, giveUp: boolean, reason: string): void
+  /** A session of it ended without a result. `isBlamed`: it is unhealthy from now on. */
+  crashed(grant: Grant, name: string, isBlamed: boolean, reason: string): void
   setState(grant: Grant, name: string, state: 'registered' | 'suspended', reason: string): void
 }
 
@@ -289,9 +290,9 @@ export function createRegistry(
       imageTerms += 1
     },
 
-    crashed(grant, name, giveUp, reason) {
+    crashed(grant, name, isBlamed, reason) {
       assertGrant(grant, 'session.observe')
-      save(name, { crashes: stateOf(name).crashes + 1, ...(giveUp ? { state: 'unhealthy', reason } : {}) })
+      save(name, { crashes: stateOf(name).crashes + 1, ...(isBlamed ? { state: 'unhealthy', reason } : {}) })
     },
     setState(grant, name, state, reason) {
       assertGrant(grant, 'agent.reset', 'agent.suspend')

@@ -28,7 +28,8 @@ const BACKOFF_MAX_MS = 30_000
 const backoffMs = (failures: number) => Math.min(BACKOFF_MS * 2 ** failures, BACKOFF_MAX_MS)
 
 /**
- * A crash: the program ended without a result. It is restarted `restarts` times; then the task fails and the agent is unhealthy. A program
+ * A crash: the program ended without a result. What becomes of its task is one answer, whether its agent is to blame another. It is restarted
+ * `restarts` times; then the task fails, and the agent is blamed: it is unhealthy. A program
  * that has its task and may not run twice is not restarted: the task fails, and the agent goes on (fault C34). With the flag `restarts` off, what
  * would be restarted is held until somebody releases it. While the hub is stopping it is no crash: the program was told to finish, and its task waits for the operator's word (docs/safety.md 5).
  */
@@ -44,20 +45,20 @@ function decideAfterCrash(facts: {
   how: string
   stopping: boolean
   nowMs: number
-}): { next: AfterLoss; giveUp: boolean } {
+}): { next: AfterLoss; blames: boolean } {
   const { crashes, restarts, mayRepeat, restartsItself, task, agent, how, stopping, nowMs } = facts
-  if (stopping) return { giveUp: false, next: { again: { crashed: false, held: true, notBeforeMs: nowMs } } }
+  if (stopping) return { blames: false, next: { again: { crashed: false, held: true, notBeforeMs: nowMs } } }
   if (crashes < restarts && !mayRepeat) {
     const detail = `agent ${agent} ended without a result: ${how}. \`hub task retry ${task}\` runs it again. The hub does that by itself only if the card says \`repeatable: true\``
-    return { giveUp: false, next: { end: { state: 'failed', error: { code: 'not_repeatable', detail } } } }
+    return { blames: false, next: { end: { state: 'failed', error: { code: 'not_repeatable', detail } } } }
   }
   if (crashes < restarts)
     return {
-      giveUp: false,
+      blames: false,
       next: { again: { crashed: true, held: !restartsItself, notBeforeMs: nowMs + backoffMs(crashes) } },
     }
   const detail = `agent ${agent} ended without a result ${crashes + 1} times; last: ${how}`
-  return { giveUp: true, next: { end: { state: 'failed', error: { code: 'agent_unhealthy', detail } } } }
+  return { blames: true, next: { end: { state: 'failed', error: { code: 'agent_unhealthy', detail } } } }
 }
 
 /** An interruption: hub, engine or machine took the session away. The task is repeated by itself only if the card says so (docs/safety.md 3). */
@@ -182,7 +183,7 @@ export function createLosses(parts: {
     })
   }
 
-  function tellGivenUp({ agent, task }: SessionRow, how: string): void {
+  function tellBlamed({ agent, task }: SessionRow, how: string): void {
     events.publish('hub.agent.crashed.v1', `agent:${agent}`, { task, how })
     alerts.raise(
       `agent_unhealthy:${agent}`,
@@ -202,7 +203,7 @@ export function createLosses(parts: {
     const restarts = isService ? Number.POSITIVE_INFINITY : card === undefined ? 0 : restartsOf(card)
     // It was held while it ran: everything was stopped, perhaps by the watchdog. That is no fault of the program.
     const stopping = modes.has('draining') || task?.held === true
-    const { next, giveUp } = decideAfterCrash({
+    const { next, blames } = decideAfterCrash({
       crashes: task?.crashes ?? 0,
       restarts,
       mayRepeat: isService || card?.repeatable === true || !hasStarted(session),
@@ -214,9 +215,9 @@ export function createLosses(parts: {
       nowMs: clock.wallMs(),
     })
     lose(id, { reason: stopping ? 'shutdown' : reason, ...exit, detail: how }, next, (grant) => {
-      if (!stopping) registry.crashed(grant, session.agent, giveUp, how)
+      if (!stopping) registry.crashed(grant, session.agent, blames, how)
     })
-    if (giveUp) tellGivenUp(session, how)
+    if (blames) tellBlamed(session, how)
   }
 
   const losses: Losses = {
