@@ -8,7 +8,6 @@ import type { Approval } from '../guard/operator/approval-rows.ts'
 import type { Tracer } from '../protocol/traces.ts'
 import { type CatalogueOptions, createCatalogue } from './catalogue.ts'
 import { type ContainmentOptions, createContainment } from './containment.ts'
-import { createAsking } from './dispatch/asking.ts'
 import { type Canary, createCanary } from './dispatch/canary.ts'
 import { createLosses } from './dispatch/losses.ts'
 import { recover } from './dispatch/recovery.ts'
@@ -16,6 +15,7 @@ import { createRuntimeGate } from './dispatch/runtime.ts'
 import { holdTasks } from './dispatch/shutdown.ts'
 import { createTasks } from './dispatch/tasks.ts'
 import { createMoney, type Money, type MoneyOptions } from './egress/money.ts'
+import { createIntake } from './intake.ts'
 import { createMessaging, type Messaging, type MessagingOptions } from './messaging.ts'
 import type { RetentionSettings } from './retention/settings.ts'
 import { createUpkeep } from './retention/upkeep.ts'
@@ -69,7 +69,7 @@ export function createWork(options: WorkOptions, outer: WorkOuter) {
     redaction,
   })
   const catalogue = createCatalogue(options, { ...outer, containment, tasks })
-  const { registry, artifacts } = catalogue
+  const { registry } = catalogue
   const canary =
     outer.canary ??
     createCanary(options, { clock, random, gate, registry, engine, containers, ledger, sockets, machine: readMachine })
@@ -98,21 +98,7 @@ export function createWork(options: WorkOptions, outer: WorkOuter) {
       if (state === 'recycling' || state === 'recycled') due()
     },
   })
-  const asking = createAsking(
-    {
-      get tasksPerTreeMax() {
-        return options.tasksPerTree
-      },
-    },
-    {
-      ...{ clock, tasks, registry, artifacts, runtimeFault: runtimeGate.fault },
-      requireModel: catalogue.requireModel,
-      grantedTtlMs(agent) {
-        const rows = guard.policy.active().data?.agents ?? {}
-        return Object.hasOwn(rows, agent) ? rows[agent]?.ttlMs : undefined
-      },
-    },
-  )
+  const { asking } = createIntake(options, { clock, guard, catalogue, tasks, runtimeGate })
 
   const money = createMoney(options, { ...outer, tasks, mail: messaging.tellBudget })
   /** Readers take the group that they need, by the name of its builder. */

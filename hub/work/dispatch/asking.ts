@@ -13,37 +13,15 @@ import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
 import { assertGrant, type Grant } from '../../guard/grant.ts'
 import { ownerText, type Principal, principalText } from '../../guard/principal.ts'
-import { type DataClass, takesClass } from '../../protocol/data-class.ts'
+import type { DataClass } from '../../protocol/data-class.ts'
 import type { FolderRef } from '../../protocol/envelope.ts'
-import { spanWritten } from '../../protocol/spans.ts'
 import type { SubmitRequest } from '../../protocol/submit.ts'
-import type { TaskSpec } from '../../protocol/task-spec.ts'
 import { type Artifacts, uploadsOf } from '../artifacts.ts'
-import type { Agent, Registry } from '../registry.ts'
 import { leftMs } from './expiry.ts'
 import { FROM_PEOPLE, labelFact, type Origin, originOf } from './origin.ts'
 import { SERVICES, type TaskRow, unreadableError } from './rows.ts'
-import { canServe, takesNo } from './slots.ts'
+import type { Servable } from './servable.ts'
 import type { NewTask, Tasks } from './tasks.ts'
-import { type RequireModel, thatCanBeTold } from './wished.ts'
-
-/**
- * A time that is too long is refused with both figures; it is never shortened without a word (fault C14). `mostMs`: the longest session of
- * each agent that could do the task. Pure.
- */
-function requireSpan(
-  { agent, ttlMs }: { agent?: string | undefined; ttlMs?: number | undefined },
-  mostMs: readonly number[],
-): void {
-  const most = Math.max(0, ...mostMs)
-  if (ttlMs === undefined || most === 0 || ttlMs <= most) return
-  const way =
-    agent === undefined
-      ? ''
-      : `, or raise limits.ttl of its card and agents.${agent}.ttlMs in policy/data.json (in milliseconds)`
-  const detail = `ttl is ${spanWritten(ttlMs)}, but ${agent ?? 'an agent that can do this'} may have ${spanWritten(most)} at most: ask for less${way}`
-  throw new HubError('limit_exceeded', detail, { facts: { key: 'ttl', value: ttlMs, ceiling: most } })
-}
 
 /** The facts that the rules see of a task that is asked for. */
 export interface AskedFacts extends Record<string, unknown> {
@@ -73,14 +51,6 @@ export interface Asking {
   retry(grant: Grant, id: string, key: string | undefined): TaskRow
 }
 
-interface Wished {
-  spec?: TaskSpec | null | undefined
-}
-
-interface Label {
-  sensitivity?: DataClass | null | undefined
-}
-
 const AGAIN: ReadonlySet<string> = new Set(['failed', 'cancelled', 'timed_out'])
 
 export function createAsking(
@@ -88,16 +58,11 @@ export function createAsking(
   parts: {
     clock: Clock
     tasks: Tasks
-    registry: Registry
     artifacts: Artifacts
-    /** Why nothing may be started under the configured runtime. */
-    runtimeFault: () => string | undefined
-    requireModel: RequireModel
-    /** The longest session that the rules' data gives an agent. Undefined if it has no row there; the rules then refuse it. */
-    grantedTtlMs: (agent: string) => number | undefined
+    servable: Servable
   },
 ): Asking {
-  const { clock, tasks, registry, artifacts, runtimeFault, grantedTtlMs, requireModel } = parts
+  const { clock, tasks, artifacts, servable } = parts
 
   function theTask(id: string): TaskRow {
     const task = tasks.task(id)
@@ -118,54 +83,6 @@ export function createAsking(
       if (artifacts.find(digest) === undefined)
         throw new HubError('unknown_artifact', `inputs: ${digest} is not stored here; upload it first`)
     }
-  }
-
-  /** `among`: the agents that the rules let the hub choose from, if the task names none. */
-  function requireServable(
-    request: Pick<SubmitRequest, 'agent' | 'needs' | 'ttlMs'> & Label & Wished,
-    among: readonly string[] | undefined,
-  ): void {
-    if (request.agent !== undefined) {
-      const agent = registry.find(request.agent)
-      if (agent === undefined) throw registry.missing(request.agent)
-      requireReady(agent)
-      if (agent.card.mode === 'service')
-        throw new HubError(
-          'unsupported_mode',
-          `agent ${request.agent} is a service, which takes messages and no tasks; the hub keeps one session of it running`,
-        )
-      if (!takesClass(agent.card.sensitivity, request.sensitivity))
-        throw new HubError('no_capable_agent', takesNo(agent.card, request.sensitivity))
-    }
-    const capable = requireCapable(request, among)
-    requireSpan(
-      request,
-      capable.map(({ card, limits }) => Math.min(limits.ttlMs, grantedTtlMs(card.name) ?? limits.ttlMs)),
-    )
-  }
-
-  function requireCapable(
-    request: Pick<SubmitRequest, 'agent' | 'needs'> & Label & Wished,
-    among: readonly string[] = [],
-  ): Agent[] {
-    const capable = registry
-      .list()
-      .filter(({ card }) => canServe({ ...request, among }, { ...card, isService: card.mode === 'service' }))
-    if (capable.length === 0)
-      throw new HubError(
-        'no_capable_agent',
-        `no agent that may take ${request.sensitivity ? `a ${request.sensitivity}` : 'this'} task has ${request.needs.join(', ')}; see \`hub agent list\``,
-      )
-    return thatCanBeTold(capable, request.spec, requireModel)
-  }
-
-  function requireReady({ card, state, reason, imageId, imageCode = 'image_missing', barred }: Agent): void {
-    const fault = runtimeFault()
-    if (fault !== undefined) throw new HubError('unsupported_mode', fault)
-    if (state !== 'registered')
-      throw new HubError('agent_unhealthy', `agent ${card.name} is ${state}${reason === '' ? '' : `: ${reason}`}`)
-    if (imageId === undefined) throw new HubError(imageCode, reason)
-    if (barred !== '') throw new HubError('flag_off', `agent ${card.name} does not start: ${barred}`)
   }
 
   /** Where the retry of a delegated task runs: only below the session that delegated it. */
@@ -233,7 +150,7 @@ export function createAsking(
       const { agent, needs, params, priority, hold, ttlMs, sensitivity, spec } = request
       return once(grant, key, request, (more) => {
         requireInputs(request.inputs)
-        requireServable(request, grant.narrow.agents)
+        servable.require(request, grant.narrow.agents)
         return tasks.insert(grant, {
           agent,
           needs,
@@ -252,7 +169,8 @@ export function createAsking(
     release(grant, id) {
       assertGrant(grant, 'task.release')
       const { agent, needs, state, sensitivity, spec } = theTask(id)
-      if (state === 'queued' && agent === null) requireCapable({ needs, sensitivity, spec }, grant.narrow.agents)
+      if (state === 'queued' && agent === null)
+        servable.requireCapable({ needs, sensitivity, spec }, grant.narrow.agents)
       return tasks.released(grant, id)
     },
 
@@ -268,7 +186,7 @@ export function createAsking(
         const parent = chainOf(task)
         const agent = task.agent ?? undefined
         requireInputs(inputs)
-        requireServable({ agent, needs, sensitivity, spec }, grant.narrow.agents)
+        servable.require({ agent, needs, sensitivity, spec }, grant.narrow.agents)
         const spans = { hold: false, ttlMs: task.ttlMs ?? undefined }
         const wish = { agent, needs, params, inputs, priority, sensitivity, spec, ...spans, ...more }
         return tasks.insert(grant, { ...wish, ...(parent && { parent }) })
