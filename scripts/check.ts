@@ -1,6 +1,6 @@
 /**
- * The one gate. Runs every check, goes on after a failing one, shows the whole output of what failed, and ends with
- * `N passed, N failed` alone on a line (`, N skipped` if something was skipped). Every test counts as one, and so does
+ * The one gate. Runs every check, goes on after a failing one, shows the whole output of what failed, and ends with a
+ * line for each test that failed and `N passed, N failed` alone on a line (`, N skipped` if something was skipped). Every test counts as one, and so does
  * every other step. Exit 1 if anything failed.
  *
  *   npm run check                      everything but the images
@@ -13,11 +13,13 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { dirname, join } from 'node:path'
 import { parseArgs, styleText } from 'node:util'
 import { testsOf } from './changed.ts'
-import { addCounts, type Counts, countVitest, formatCounts } from './counts.ts'
+import { addCounts, type Counts, countVitest, failedTests, formatCounts } from './counts.ts'
 
 const root = dirname(import.meta.dirname)
 const reports = join(root, '.cache/check')
 const nothing: Counts = { passed: 0, failed: 0, skipped: 0 }
+/** Said once more at the end: the output of a failed step is thousands of lines. */
+const failures: string[] = []
 
 type Step = {
   name: string
@@ -165,7 +167,11 @@ async function take(step: Step): Promise<Counts> {
   // A passing step may have one note, such as that there is no opa.
   const note = step.report ? formatCounts(counts) : code === 0 ? (/^note: (.*)$/m.exec(output)?.[1] ?? '') : ''
   console.log(`${word}  ${step.name.padEnd(10)} ${seconds.padStart(8)}  ${note}`.trimEnd())
-  if (counts.failed > 0) console.log(`\n${output.trimEnd()}\n`)
+  if (counts.failed > 0) {
+    console.log(`\n${output.trimEnd()}\n`)
+    const named = step.report ? failedTests(readReport(step.report), root) : []
+    failures.push(...(named.length > 0 ? named : ['see above']).map((what) => `FAIL  ${step.name}: ${what}`))
+  }
   return counts
 }
 
@@ -188,5 +194,6 @@ for (const step of values.quick ? [] : steps) {
   if (wanted) total = addCounts(total, await take(step))
 }
 writeFileSync(join(reports, 'done'), `${formatCounts(total)}\n`)
+if (failures.length > 0) console.log(`\n${failures.join('\n')}`)
 console.log(`\n${formatCounts(total)}`)
 process.exitCode = total.failed > 0 ? 1 : 0

@@ -33,6 +33,21 @@ export function countVitest(report: unknown, exitCode: number): Counts {
   return counts
 }
 
+/** What failed in vitest's JSON report, for the end of a long run: file, test and the first line of why, one string each. */
+export function failedTests(report: unknown, root: string): string[] {
+  return listOf(report, 'testResults').flatMap((file) => {
+    const path = String(fieldOf(file, 'name')).replace(`${root}/`, '')
+    const tests = listOf(file, 'assertionResults').filter((test) => fieldOf(test, 'status') === 'failed')
+    if (tests.length === 0)
+      return fieldOf(file, 'status') === 'failed' ? [`${path}: ${firstLine(fieldOf(file, 'message'))}`] : []
+    return tests.map(
+      (test) => `${path}: ${String(fieldOf(test, 'fullName'))}: ${firstLine(listOf(test, 'failureMessages')[0])}`,
+    )
+  })
+}
+
+const firstLine = (text: unknown): string => String(text ?? '').split('\n', 1)[0] ?? ''
+
 function fieldOf(value: unknown, key: string): unknown {
   return typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[key] : undefined
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { addCounts, countVitest, formatCounts } from '../../scripts/counts.ts'
+import { addCounts, countVitest, failedTests, formatCounts } from '../../scripts/counts.ts'
 
 const file = (status: string, ...tests: string[]) => ({
   status,
@@ -28,4 +28,18 @@ describe('the count of a run', () => {
     expect(formatCounts(some)).toBe('2 passed, 0 failed')
     expect(formatCounts(addCounts(some, { passed: 1, failed: 1, skipped: 1 }))).toBe('3 passed, 1 failed, 1 skipped')
   })
+})
+
+it('what failed is named for the end of a run: file, test and why, and a file that did not load', () => {
+  const why = (text: string) => ({ status: 'failed', fullName: 'a name', failureMessages: [`${text}\n  at x`] })
+  const testResults = [
+    { name: '/root/test/a.test.ts', status: 'failed', assertionResults: [why('Error: one'), { status: 'passed' }] },
+    { name: '/root/test/b.test.ts', status: 'failed', assertionResults: [], message: 'cannot load\nmore' },
+    { name: '/root/test/c.test.ts', status: 'passed', assertionResults: [{ status: 'passed' }] },
+  ]
+  expect(failedTests({ testResults }, '/root')).toEqual([
+    'test/a.test.ts: a name: Error: one',
+    'test/b.test.ts: cannot load',
+  ])
+  expect(failedTests(undefined, '/root')).toEqual([])
 })
