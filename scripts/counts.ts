@@ -46,7 +46,9 @@ export function failedTests(report: unknown, root: string): string[] {
   })
 }
 
-const firstLine = (text: unknown): string => String(text ?? '').split('\n', 1)[0] ?? ''
+function firstLine(text: unknown): string {
+  return String(text ?? '').split('\n', 1)[0] ?? ''
+}
 
 function fieldOf(value: unknown, key: string): unknown {
   return typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[key] : undefined
