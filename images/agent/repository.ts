@@ -8,7 +8,7 @@
  * 4. Only commits after the base come back: in `out/SESSION.bundle`, and for people in `out/SESSION.patch`.
  */
 import { execFile } from 'node:child_process'
-import { rm, stat, writeFile } from 'node:fs/promises'
+import { appendFile, link, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { HubAgent } from '../../hub/client/agent.ts'
 import type { Repository } from '../../hub/protocol/task-spec.ts'
@@ -32,31 +32,15 @@ export interface RepositoryWork {
 
 const GIT_MS_MAX = 300_000
 const OUTPUT_BYTES_MAX = 1024 ** 2
-/** A repository of many objects must not need more threads than its session may have. */
+/**
+ * A repository of many objects must not need more threads than its session may have. Whether a file was changed is seen as closely as git can,
+ * whatever the agent told it.
+ */
 const QUIET = [
-  ...[
-    '-c',
-    'core.hooksPath=/dev/null',
-    '-c',
-    'core.fsmonitor=false',
-    '-c',
-    'gc.auto=0',
-    '-c',
-    'maintenance.auto=false',
-  ],
-  ...[
-    '-c',
-    'pack.threads=1',
-    '-c',
-    'index.threads=1',
-    '-c',
-    'commit.gpgSign=false',
-    '-c',
-    'fetch.fsckObjects=true',
-    '-c',
-    'advice.detachedHead=false',
-  ],
-]
+  ...['core.hooksPath=/dev/null', 'core.fsmonitor=false', 'gc.auto=0', 'maintenance.auto=false', 'pack.threads=1'],
+  ...['index.threads=1', 'commit.gpgSign=false', 'fetch.fsckObjects=true', 'advice.detachedHead=false'],
+  ...['core.ignoreStat=false', 'core.checkStat=default', 'core.trustctime=true', 'core.sparseCheckout=false'],
+].flatMap((pair) => ['-c', pair])
 
 const NO_GIT = 'the image of this agent has no git: write `tools: [git]` into its image.yaml and build it again'
 
@@ -95,14 +79,15 @@ export async function openRepository(
   await git(folder, ['fetch', '--quiet', '--no-tags', bundle, BASE])
   const held = await git(folder, ['rev-parse', '--verify', '--quiet', 'FETCH_HEAD^{commit}'])
   if (held !== base) throw new Error(`the bundle holds commit ${held}, but the task says ${base}`)
-  for (const [key, value] of [
-    ['user.name', `agent ${joined.agent}`],
-    ['user.email', `${joined.agent}@hub.invalid`],
-    // Where agents reach a forge, deltas could not be read before they are sent (docs/egress.md 1).
-    ['pack.depth', '0'],
-  ] as const)
-    await git(folder, ['config', key, value])
+  // Written, not told to git key by key: each would be a process. A name of an agent needs no quotes. Where agents reach a forge, deltas could not
+  // be read before they are sent (docs/egress.md 1).
+  const who = `[user]\n\tname = agent ${joined.agent}\n\temail = ${joined.agent}@hub.invalid\n`
+  await appendFile(join(folder, '.git', 'config'), `${who}[pack]\n\tdepth = 0\n`)
   await git(folder, ['reset', '--quiet', '--hard', base])
+  // What git saw of each file when it wrote it, so that a save reads only what was changed since. A link and no copy: git looks closer at a file
+  // that is not older than its index, and a copy would be newer. Without it a save reads everything.
+  const index = { GIT_INDEX_FILE: join(folder, '.git', 'hub-index') }
+  await link(join(folder, '.git', 'index'), index.GIT_INDEX_FILE).catch(() => undefined)
   await rm(bundle, { force: true })
 
   /**
@@ -111,14 +96,16 @@ export async function openRepository(
    */
   async function tipOf(): Promise<{ tip: string; lost?: string }> {
     const head = await git(folder, ['rev-parse', '--verify', '--quiet', 'HEAD^{commit}'])
-    const index = { GIT_INDEX_FILE: join(folder, '.git', 'hub-index') }
-    await git(folder, ['read-tree', head], index)
+    await git(folder, ['read-tree', '-m', '-i', head], index).catch(async () => {
+      // It is not as it was left, or a save was broken off.
+      for (const end of ['', '.lock']) await rm(`${index.GIT_INDEX_FILE}${end}`, { force: true })
+      await git(folder, ['read-tree', head], index)
+    })
     const taken = await git(folder, ['add', '--all', '--ignore-errors'], index).then(
       () => ({}),
       (thrown: Error) => ({ lost: `not all that the agent left could be committed: ${thrown.message}` }),
     )
     const tree = await git(folder, ['write-tree'], index)
-    await rm(index.GIT_INDEX_FILE, { force: true })
     if (tree === (await git(folder, ['rev-parse', `${head}^{tree}`]))) return { tip: head, ...taken }
     const text = 'Not committed by the agent: what its work tree held at the end'
     return { tip: await git(folder, ['commit-tree', '-p', head, '-m', text, tree]), ...taken }

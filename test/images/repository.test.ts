@@ -185,4 +185,25 @@ describe('a repository', () => {
     scene.git('fetch', '--quiet', join(workspace, 'out', `${joined.session}.bundle`), `hub/${joined.session}:kept`)
     expect(scene.git('show', 'kept:read.me')).toBe('half done')
   })
+
+  test('is saved with what was changed since it was cloned or saved, whatever the agent told git of it', async () => {
+    const workspace = mkdtempSync(join(tmpdir(), 'at-work-'))
+    mkdirSync(join(workspace, 'out'))
+    const bundle = join(workspace, BUNDLE_NAME)
+    const { base } = await bundleRepository(scene.dir, 'HEAD', join(workspace, 'mirror'), bundle)
+    const joined = { session: 'saaaaaaaaaaaaaaa', agent: 'coder' } as JoinAnswer
+    const place = { bundle, workspace, home: workspace }
+    const { folder, save } = await openRepository({ joined }, { base, from: 'HEAD', change: true }, place)
+    scene.git('-C', folder, 'config', 'core.ignoreStat', 'true')
+    // Of the same size, and changed in the same second: git has to look into the file.
+    for (const text of ['1 + 1 = 2\n', '1 + 1 = 4\n', '1 + 1 = 3\n', '2 + 2 = 4\n']) {
+      writeFileSync(join(folder, 'src/sum.txt'), text)
+      // The third is what was sent: nothing was changed.
+      expect(await save()).toEqual({ commits: text === '1 + 1 = 3\n' ? 0 : 1 })
+      scene.git('fetch', '--quiet', join(workspace, 'out', `${joined.session}.bundle`), `+hub/${joined.session}:kept`)
+      if (text !== '1 + 1 = 3\n') expect(scene.git('show', 'kept:src/sum.txt')).toBe(text.trim())
+    }
+    writeFileSync(join(folder, '.git/hub-index'), 'no index')
+    expect(await save()).toEqual({ commits: 1 })
+  })
 })

@@ -110,6 +110,19 @@ function runGit(
   })
 }
 
+/**
+ * What may run side by side. Ends when all of it has, so that nothing is written any more where the caller then removes it. @throws what the first
+ * in the row threw
+ */
+export async function together<const All extends readonly Promise<unknown>[]>(
+  all: All,
+): Promise<{ -readonly [At in keyof All]: Awaited<All[At]> }> {
+  await Promise.allSettled(all)
+  // In their order: `Promise.all` would throw what failed first.
+  for (const each of all) await each
+  return (await Promise.all(all)) as { -readonly [At in keyof All]: Awaited<All[At]> }
+}
+
 export interface Repository {
   dir: string
   /** Where its objects are, as an absolute path. */
@@ -238,12 +251,11 @@ export async function openWorkTree({ dir }: Repository): Promise<{
   without: readonly string[]
   git(args: readonly string[], input?: AsyncIterable<Uint8Array>): Promise<GitAnswer>
 }> {
-  const found: string[] = []
-  for (const scope of ['--local', '--worktree']) {
-    const { code, out } = await runGit('.', ['-C', dir, 'config', scope, '--includes', '--list', '--name-only', '-z'])
-    // Byte by byte: a name that is not UTF-8 must not be taken for another one.
-    if (code === 0) found.push(...out.toString('latin1').split('\0'))
-  }
+  const listing = (scope: string) =>
+    runGit('.', ['-C', dir, 'config', scope, '--includes', '--list', '--name-only', '-z'])
+  const listings = await together([listing('--local'), listing('--worktree')])
+  // Byte by byte: a name that is not UTF-8 must not be taken for another one.
+  const found = listings.flatMap(({ code, out }) => (code === 0 ? out.toString('latin1').split('\0') : []))
   const keys = [...new Set(found)]
   if (keys.some((key) => key.toLowerCase() === 'core.worktree'))
     throw usage(
