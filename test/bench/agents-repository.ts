@@ -37,6 +37,7 @@ const COMMITTER = 'bench-committer'
 const IMAGE = `hub/${CLI_AGENT}`
 const MODEL = 'gemini-2.5-pro'
 const MB = 1_000_000
+/** `--rounds N` takes another number for both. */
 const STARTS = 7
 const ROUNDS = 5
 
@@ -216,13 +217,13 @@ async function bare({ home, models }: Bench, bundle: string): Promise<Start> {
   }
 }
 
-async function measureFirstOutput(bench: Bench, say: Say) {
+async function measureFirstOutput(bench: Bench, say: Say, rounds: number) {
   const scene = repositoryOf(5 * MB)
   try {
     const bundle = join(scene.dir, '.git', 'source.bundle')
     scene.git('bundle', 'create', '--quiet', bundle, 'main')
     const pairs: { hub: Start; bare: Start }[] = []
-    for (let at = -1; at < STARTS; at += 1) {
+    for (let at = -1; at < rounds; at += 1) {
       const pair = { bare: await bare(bench, bundle), hub: await byHub(bench, scene.dir) }
       // The first of each warms what both read.
       if (at >= 0) pairs.push(pair)
@@ -277,11 +278,11 @@ function roundByGit(scene: GitScene, at: number): number {
   }
 }
 
-async function measureRoundTrip(bench: Bench, say: Say) {
+async function measureRoundTrip(bench: Bench, say: Say, rounds: number) {
   const scene = repositoryOf(50 * MB)
   try {
     const pairs: { hub: number; bare: number }[] = []
-    for (let at = 0; at < ROUNDS; at += 1)
+    for (let at = 0; at < rounds; at += 1)
       pairs.push({ bare: roundByGit(scene, at), hub: await roundByHub(bench, scene, at) })
     const [hub, raw] = [spreadOf(pairs.map((pair) => pair.hub)), spreadOf(pairs.map((pair) => pair.bare))]
     say(`50 MB in and out by git alone: ${raw.text} ms; by the hub: ${hub.text} ms`)
@@ -291,11 +292,11 @@ async function measureRoundTrip(bench: Bench, say: Say) {
   }
 }
 
-export async function benchRepository(say: Say): Promise<Figure[]> {
+export async function benchRepository(say: Say, { rounds }: { rounds?: number }): Promise<Figure[]> {
   needRepositoryTools()
   await using bench = await openBench()
-  const first = await measureFirstOutput(bench, say)
-  const round = await measureRoundTrip(bench, say)
+  const first = await measureFirstOutput(bench, say, rounds ?? STARTS)
+  const round = await measureRoundTrip(bench, say, rounds ?? ROUNDS)
   const ms = (key: string, { median }: Spread, text: string): Figure => ({
     key,
     value: Math.round(median),
