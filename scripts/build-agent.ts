@@ -6,15 +6,18 @@
  * In the image the folder is `/app/agents/NAME` (a shipped one, below `images/`, is `/app/images/NAME`). It is copied into a separate tree
  * beside links to this checkout's folders, and scripts/images/assembly.ts reads that tree. Every import from this checkout becomes an
  * import of the one copy in the image.
+ *
+ * SIGINT, SIGTERM and SIGHUP stop it: it takes back what it has made on its way, says `build-agent: stopped`, and ends with 130.
  */
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { symlinkSync } from 'node:fs'
 import { basename, join, relative, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { assembleImages, type Built, loadImages } from './images/assembly.ts'
 import { type FromOptions, withImageFrom } from './images/from-image.ts'
 import { loadFrom } from './images/from-load.ts'
 import { firstUserOf, noteBuilds } from './images/home-users.ts'
-import { createEngineCalls, createImageEngine } from './images/loading.ts'
+import { removeOrphans, takeAllBack, workFolder } from './images/left-behind.ts'
+import { createEngineCalls, createImageEngine, removeOrphanContainers } from './images/loading.ts'
 import { readRecipe } from './images/recipe.ts'
 import { stageFolder } from './images/staging.ts'
 
@@ -43,14 +46,16 @@ async function main(): Promise<void> {
   const say = (line: string) => process.stderr.write(`${line}\n`)
   const shipped = resolve(folder, '..') === join(root, 'images')
   if (shipped && basename(folder) !== name) throw new Error(`the folder of ${name} must be images/${name}`)
-  mkdirSync(join(root, '.cache'), { recursive: true })
-  const stage = mkdtempSync(join(root, '.cache', 'stage-'))
+  const cacheDir = join(root, '.cache/images')
+  for (const place of [join(root, '.cache'), cacheDir]) removeOrphans(place)
+  using work = workFolder(join(root, '.cache'), 'stage')
+  const stage = work.path
+  const place = shipped ? relative(root, folder) : `agents/${name}`
   try {
     for (const each of ['hub', 'images', 'node_modules', 'package-lock.json'])
       symlinkSync(join(root, each), join(stage, each))
-    if (!shipped) stageFolder({ root, folder, stage, place: `agents/${name}` })
-    const place = shipped ? relative(root, folder) : `agents/${name}`
-    const options = { root: stage, cacheDir: join(root, '.cache/images'), firstUser: await firstUserOf(values.home) }
+    if (!shipped) stageFolder({ root, folder, stage, place })
+    const options = { root: stage, cacheDir, firstUser: await firstUserOf(values.home) }
     const reference = `${values.image ?? `hub/${name}`}:latest`
     const recipe = readRecipe(stage, place, values.from)
     const built =
@@ -65,13 +70,17 @@ async function main(): Promise<void> {
     process.stdout.write(
       values.json ? `${JSON.stringify(built)}\n` : `${built.state.padEnd(8)}${built.name}  ${built.id}\n`,
     )
-  } finally {
-    rmSync(stage, { recursive: true, force: true })
+  } catch (thrown) {
+    const { message } = thrown as Error
+    // The person knows the folder, not the copy of it that is read.
+    const own = message.replaceAll(`${stage}/`, '').replaceAll(new RegExp(`(?<![\\w./-])${place}(?=/)`, 'g'), folder)
+    throw new Error(own, { cause: thrown })
   }
 }
 
+const CALL_MS = 10_000
 const enginesOf = (socketPath: string) => {
-  const options = { socketPath, deadlineMs: 10_000, loadDeadlineMs: 900_000 }
+  const options = { socketPath, deadlineMs: CALL_MS, loadDeadlineMs: 900_000 }
   return { engine: createImageEngine(options), calls: createEngineCalls(options) }
 }
 
@@ -88,28 +97,24 @@ async function buildOwn(
   },
   socket: string,
   say: (line: string) => void,
-): Promise<Built> {
+): Promise<BuiltOwn> {
   const { folder, reference, name } = options
-  let leftOut = `the assembly made no image hub/${name}`
-  const images = assembleImages({
-    ...options,
-    folders: [folder],
-    prefix: 'hub/',
-    say(line) {
-      leftOut = line
-      say(line)
-    },
-  })
+  const notes: string[] = []
+  const images = assembleImages({ ...options, folders: [folder], prefix: 'hub/', say: (line) => notes.push(line) })
   const own = images.find((each) => each.reference === `hub/${name}:latest`)
-  if (own === undefined) throw new Error(leftOut)
+  const leftOut = `left out ${folder}: `
+  if (own === undefined)
+    throw new Error(notes.find((line) => line.startsWith(leftOut))?.slice(leftOut.length) ?? 'no image was made of it')
+  for (const note of notes) say(note)
   const [built] = await loadImages([{ ...own, reference }], enginesOf(socket).engine, say)
   if (built === undefined) throw new Error('nothing was loaded')
-  return built
+  return { ...built, notes }
 }
 
 /** The image that stands on another one of the engine. */
 async function buildFrom(options: FromOptions, socket: string, say: (line: string) => void): Promise<BuiltFrom> {
   const { engine, calls } = enginesOf(socket)
+  await removeOrphanContainers(calls, CALL_MS)
   return withImageFrom(options, engine, calls, async (made) => {
     const { id, state } = await loadFrom(made, engine, calls, { say })
     const { source, image } = made
@@ -122,9 +127,26 @@ async function buildFrom(options: FromOptions, socket: string, say: (line: strin
   })
 }
 
-type BuiltFrom = Built & { from: { id: string; name: string; digests: readonly string[] }; notes: readonly string[] }
+/** `notes`: what the person who builds should know of it. */
+type BuiltOwn = Built & { notes: readonly string[] }
+type BuiltFrom = BuiltOwn & { from: { id: string; name: string; digests: readonly string[] } }
 
-main().catch((error: unknown) => {
-  process.stderr.write(`build-agent: ${error instanceof Error ? error.message : String(error)}\n`)
+let isStopped = false
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+  process.once(signal, () => {
+    if (isStopped) return
+    isStopped = true
+    void takeAllBack().then(() => {
+      process.stderr.write('build-agent: stopped\n')
+      process.exit(130)
+    })
+  })
+
+main().catch(async (error: unknown) => {
+  // An installer that the same signal has ended fails first; its words would say nothing.
+  await new Promise((resolve) => setImmediate(resolve))
+  if (isStopped) return
+  const text = error instanceof Error ? error.message : String(error)
+  process.stderr.write(`build-agent: ${text.replaceAll(/\s*\n\s*/g, ' ')}\n`)
   process.exitCode = 1
 })

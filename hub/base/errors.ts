@@ -93,7 +93,7 @@ export const ERRORS = {
     'refused',
     404,
     'No agent has this name.',
-    'See `hub agent list`; a new card needs `hub agent reload`.',
+    'See `hub agent list`; a new agent needs `hub agent build FOLDER`, a card of your own `hub agent reload`.',
   ),
   unknown_flag: row('refused', 404, 'No flag has this name.', 'See `hub flag list`.'),
   flag_locked: row(
@@ -224,7 +224,7 @@ export const ERRORS = {
     'refused',
     409,
     'The image of the agent is not on this machine.',
-    'Assemble the images: `node scripts/build-images.ts`, then `hub agent reload`.',
+    'Make it: `hub agent build FOLDER`; those of the hub itself: `node scripts/build-images.ts`, then `hub agent reload`.',
   ),
   image_refused: row(
     'refused',

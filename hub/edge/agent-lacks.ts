@@ -9,6 +9,10 @@ export interface Lack {
   mend: string
 }
 
+/** What makes an image for an agent that has none; those of the hub itself are made together. */
+export const mendOfImage = ({ place }: Agent['origin']): string =>
+  place === 'package' ? 'node scripts/build-images.ts; hub agent reload' : 'hub agent build FOLDER'
+
 export function lacksOf(
   agent: Pick<Agent, 'card' | 'imageId' | 'state' | 'reason' | 'barred' | 'doubt' | 'origin'>,
   facts: { row: PolicyRow | undefined; secretFault: (name: string) => SecretFault | undefined },
@@ -20,10 +24,7 @@ export function lacksOf(
   const lack = (what: string, mend: string) => void lacks.push({ what, mend })
   if (state !== 'registered') lack(`it is ${state}: ${reason}`, `hub agent reset ${name}`)
   if (imageId === undefined)
-    lack(
-      state === 'registered' ? reason : `its image ${card.image} cannot be used`,
-      origin.place === 'package' ? 'node scripts/build-images.ts; hub agent reload' : 'hub agent build FOLDER',
-    )
+    lack(state === 'registered' ? reason : `its image ${card.image} cannot be used`, mendOfImage(origin))
   if (barred !== '') lack(barred, 'hub flag list')
   if (doubt !== undefined) lack(doubt, 'hub agent reload')
   if (row === undefined)

@@ -2,7 +2,6 @@
  * Makes the image of an agent from another image of the engine (docs/images.md 4): that one's layers, untouched, and ours on top. Nothing of it is
  * run to make it, but our Node at the end, sealed, to see that sessions will start.
  */
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { SHELL_NOTE } from '../../hub/work/sandbox/image-gate.ts'
 import { additionsAsked } from './additions.ts'
@@ -11,6 +10,7 @@ import { additionLayers, agentEntries, commonPrograms, moduleMark } from './asse
 import { accountsOf } from './base.ts'
 import { detachedNode } from './detached-node.ts'
 import { judgeSource, type Source, withAccounts } from './from.ts'
+import { workFolder } from './left-behind.ts'
 import type { EngineCalls, ImageEngine } from './loading.ts'
 import { ownParts, type Parts } from './machine.ts'
 import { programEntries } from './programs.ts'
@@ -75,47 +75,40 @@ export async function withImageFrom<Result>(
 ): Promise<Result> {
   const { root, folder, reference, from, parts = ownParts() } = options
   const source = judgeSource(from, await engine.inspect(from), parts.arch, additionsAsked(root, folder).length)
-  mkdirSync(options.cacheDir, { recursive: true })
-  const kept = mkdtempSync(join(options.cacheDir, 'from-'))
-  try {
-    await using files = await openSource(calls, source.id)
-    await checkPlaces(files, from)
-    const shell = await findShell(files)
-    const said = shellOfCard(root, folder)
-    if (said !== undefined && said !== (shell !== undefined))
-      throw disagreement(
-        folder,
-        said,
-        shell === undefined ? `${from}, which has no shell` : `${from}, which has ${shell}`,
-      )
-    if (
-      (await files.stat(parts.arch === 'x64' ? '/lib/ld-musl-x86_64.so.1' : '/lib/ld-musl-aarch64.so.1')) !== undefined
+  using kept = workFolder(options.cacheDir, 'from')
+  await using files = await openSource(calls, source.id)
+  await checkPlaces(files, from)
+  const shell = await findShell(files)
+  const said = shellOfCard(root, folder)
+  if (said !== undefined && said !== (shell !== undefined))
+    throw disagreement(
+      folder,
+      said,
+      shell === undefined ? `${from}, which has no shell` : `${from}, which has ${shell}`,
     )
-      source.notes.push('its C library is musl: its own programs run; a native addon of Node must be made for glibc')
-    const own = [...(await accountEntries(files, options.firstUser)), ...(await ownNode(files, kept))]
-    const env = own.some(({ path }) => path.startsWith(OWN_NODE))
-      ? { ...source.env, PATH: `/${OWN_NODE}:${source.env.PATH}` }
-      : source.env
-    const common = commonPrograms(root)
-    const layers: Layer[] = [
-      layerOf('hub: node and its libraries, apart from those of the image', [...mountPoints(), ...detachedNode(parts)]),
-      layerOf('hub: shim and agent SDK', [
-        ...['app/hub', 'app/images/agent'].map(moduleMark),
-        // The image's own programs may be in /app: none of ours is beside them.
-        ...programEntries(root, common).map((entry) => ({
-          ...entry,
-          path: entry.path.replace(/^app\/node_modules\//, 'app/hub/node_modules/'),
-        })),
-      ]),
-      layerOf('hub: users and environment', [...own, jsonFile('app/hub/environment.json', env)]),
-      ...additionLayers(root, folder, common),
-      ...agentLayers(options, common),
-    ]
-    const note = shell === undefined ? '' : SHELL_NOTE
-    return await use({ image: imageOf(reference, layers, parts.arch, note, source), source: { ...source, env } })
-  } finally {
-    rmSync(kept, { recursive: true, force: true })
-  }
+  if ((await files.stat(parts.arch === 'x64' ? '/lib/ld-musl-x86_64.so.1' : '/lib/ld-musl-aarch64.so.1')) !== undefined)
+    source.notes.push('its C library is musl: its own programs run; a native addon of Node must be made for glibc')
+  const own = [...(await accountEntries(files, options.firstUser)), ...(await ownNode(files, kept.path))]
+  const env = own.some(({ path }) => path.startsWith(OWN_NODE))
+    ? { ...source.env, PATH: `/${OWN_NODE}:${source.env.PATH}` }
+    : source.env
+  const common = commonPrograms(root)
+  const layers: Layer[] = [
+    layerOf('hub: node and its libraries, apart from those of the image', [...mountPoints(), ...detachedNode(parts)]),
+    layerOf('hub: shim and agent SDK', [
+      ...['app/hub', 'app/images/agent'].map(moduleMark),
+      // The image's own programs may be in /app: none of ours is beside them.
+      ...programEntries(root, common).map((entry) => ({
+        ...entry,
+        path: entry.path.replace(/^app\/node_modules\//, 'app/hub/node_modules/'),
+      })),
+    ]),
+    layerOf('hub: users and environment', [...own, jsonFile('app/hub/environment.json', env)]),
+    ...additionLayers(root, folder, common),
+    ...agentLayers(options, common),
+  ]
+  const note = shell === undefined ? '' : SHELL_NOTE
+  return await use({ image: imageOf(reference, layers, parts.arch, note, source), source: { ...source, env } })
 }
 
 function agentLayers({ root, folder }: FromOptions, common: ReturnType<typeof commonPrograms>): Layer[] {

@@ -10,7 +10,7 @@ import { archiveOf, configPath, type Image, layerPath } from './archive.ts'
 import { idOf } from './assembly.ts'
 import type { Source } from './from.ts'
 import { differenceOf } from './identity.ts'
-import { type EngineCalls, type ImageEngine, jsonBody } from './loading.ts'
+import { borrowContainer, type EngineCalls, type ImageEngine } from './loading.ts'
 import { type Pieces, tarOf } from './tar.ts'
 import { membersOf, paddingOf, textOf } from './untar.ts'
 
@@ -102,38 +102,27 @@ function endOf(image: Image, below: readonly string[]): Pieces {
 /** Runs our Node once, sealed as a session is and with nothing of the image's. Throws what it said if it does not start. */
 async function tryStart(id: string, calls: EngineCalls): Promise<void> {
   const options = { deadlineMs: START_MS }
-  const made = await calls.tell('POST', '/containers/create', {
-    ...options,
-    body: jsonBody({
-      Image: id,
-      Entrypoint: ['/usr/local/bin/node'],
-      Cmd: ['-e', 'process.exit(0)'],
-      User: '65532:65532',
-      NetworkDisabled: true,
-      HostConfig: {
-        NetworkMode: 'none',
-        ReadonlyRootfs: true,
-        CapDrop: ['ALL'],
-        SecurityOpt: ['no-new-privileges'],
-        IpcMode: 'none',
-        PidsLimit: 64,
-        Memory: 256 * 1024 ** 2,
-        MemorySwap: 256 * 1024 ** 2,
-        LogConfig: { Type: 'json-file', Config: { 'max-size': '1m', 'max-file': '1' } },
-      },
-    }),
-  })
-  if (made.status !== 201) throw new Error(`the image was made, but no container of it: ${made.text.slice(0, 300)}`)
-  const { Id } = JSON.parse(made.text) as { Id: string }
+  const wanted = {
+    ...{ Image: id, Entrypoint: ['/usr/local/bin/node'], Cmd: ['-e', 'process.exit(0)'] },
+    ...{ User: '65532:65532', NetworkDisabled: true },
+    HostConfig: {
+      ...{ NetworkMode: 'none', ReadonlyRootfs: true, CapDrop: ['ALL'], SecurityOpt: ['no-new-privileges'] },
+      ...{ IpcMode: 'none', PidsLimit: 64, Memory: 256 * 1024 ** 2, MemorySwap: 256 * 1024 ** 2 },
+      LogConfig: { Type: 'json-file', Config: { 'max-size': '1m', 'max-file': '1' } },
+    },
+  }
+  const trial = await borrowContainer(calls, wanted, START_MS)
+  if (trial.id === undefined)
+    throw new Error(`the image was made, but no container of it: ${trial.made.text.slice(0, 300)}`)
   try {
-    const started = await calls.tell('POST', `/containers/${Id}/start`, options)
-    const ended = started.status === 204 ? await calls.tell('POST', `/containers/${Id}/wait`, options) : started
+    const started = await calls.tell('POST', `/containers/${trial.id}/start`, options)
+    const ended = started.status === 204 ? await calls.tell('POST', `/containers/${trial.id}/wait`, options) : started
     const code = (JSON.parse(ended.text) as { StatusCode?: number }).StatusCode
     if (code === 0) return
-    const { text } = await calls.tell('GET', `/containers/${Id}/logs?stdout=1&stderr=1&tail=5`, options)
+    const { text } = await calls.tell('GET', `/containers/${trial.id}/logs?stdout=1&stderr=1&tail=5`, options)
     const said = text.replaceAll(/[^\x20-\x7e\n]/g, '').trim()
     throw new Error(`our Node does not start in the image (${code ?? ended.text.slice(0, 200)}): ${said.slice(0, 500)}`)
   } finally {
-    await calls.tell('DELETE', `/containers/${Id}?force=1&v=1`, options)
+    await trial.remove()
   }
 }

@@ -1,7 +1,9 @@
 /** The engine calls of the assembly, made with the operator's own access: inspect a name, load, hand out an image, and look into one. */
+import { randomBytes } from 'node:crypto'
 import { type ClientRequest, type IncomingMessage, request } from 'node:http'
 import { deniedLine, deniedWords, isDenied } from '../../hub/base/engine-door.ts'
 import { agreeApi } from '../../hub/base/engine-versions.ts'
+import { isOrphan, OWNER, untilDone } from './left-behind.ts'
 import type { Pieces } from './tar.ts'
 
 const ANSWER_BYTES_MAX = 4 * 1024 * 1024
@@ -35,7 +37,7 @@ export interface EngineCalls {
   ): Promise<{ status: number; text: string }>
 }
 
-export const jsonBody = (value: unknown): Body => {
+const jsonBody = (value: unknown): Body => {
   const bytes = Buffer.from(JSON.stringify(value))
   return { type: 'application/json', bytes: { length: bytes.length, [Symbol.iterator]: () => [bytes].values() } }
 }
@@ -111,6 +113,33 @@ export function createImageEngine(options: {
 
 /** What the body of a call threw, and not the engine. */
 class BodyError extends Error {}
+
+/** A container for a moment. `id` is undefined if the engine makes none, and `made` says why. It goes with `remove`, or when the build is stopped. */
+export async function borrowContainer(calls: EngineCalls, wanted: object, deadlineMs: number) {
+  const name = `hub-build-${OWNER}-${randomBytes(3).toString('hex')}`
+  const making = calls.tell('POST', `/containers/create?name=${name}`, { deadlineMs, body: jsonBody(wanted) })
+  const idNow = async () => {
+    const { status, text } = await making
+    return status === 201 ? (JSON.parse(text) as { Id: string }).Id : undefined
+  }
+  // Asked for is as good as made: a stop may come in between.
+  const remove = untilDone(async () => {
+    const id = await idNow()
+    // With the volumes that the engine made for it.
+    if (id !== undefined) await calls.tell('DELETE', `/containers/${id}?force=1&v=1`, { deadlineMs })
+  })
+  return { made: await making, id: await idNow(), remove }
+}
+
+/** Removes the borrowed containers of builds that were killed. An engine that does not list them is asked for more than this, and says why. */
+export async function removeOrphanContainers({ tell }: EngineCalls, deadlineMs: number): Promise<void> {
+  const filters = encodeURIComponent(JSON.stringify({ name: ['^/?hub-build-'] }))
+  const { text } = await tell('GET', `/containers/json?all=1&filters=${filters}`, { deadlineMs })
+  const listed = jsonOf(text)
+  for (const { Id, Names } of (Array.isArray(listed) ? listed : []) as { Id: string; Names?: string[] }[])
+    if (Names?.some((each) => isOrphan(each.replace(/^\//, ''))))
+      await tell('DELETE', `/containers/${Id}?force=1&v=1`, { deadlineMs })
+}
 
 function jsonOf(text: string): unknown {
   try {

@@ -3,23 +3,14 @@
  * files, stands in `image.lock` beside `image.yaml`; while that names the same packages, every build installs just that, whatever a registry says meanwhile.
  */
 import { execFileSync } from 'node:child_process'
-import {
-  existsSync,
-  lstatSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { canonicalText } from '../../hub/base/canonical.ts'
 import { npmNameOf } from '../../hub/protocol/image-recipe.ts'
 import { type Layer, layerOf, sha256Of } from './archive.ts'
 import { BaseMissing, createLibraries, fileOf, isElf, linkOf, toolPath } from './host-files.ts'
 import { cachedLayer } from './layer-cache.ts'
+import { workFolder } from './left-behind.ts'
 import { archOf } from './machine.ts'
 import { npmFolder } from './npm.ts'
 import type { TarEntry } from './tar.ts'
@@ -73,22 +64,17 @@ export function installPackages(options: PackageOptions): Installed {
   const { npm, pip, lockFile } = options
   if (npm === undefined && pip === undefined) return { layers: [], digests: [], names: [] }
   const before = readLock(lockFile)
-  mkdirSync(options.cacheDir, { recursive: true })
-  const stage = mkdtempSync(join(options.cacheDir, 'packages-'))
-  try {
-    const lock: Lock = {}
-    const made: Installed[] = []
-    if (npm !== undefined) made.push(withNpm([...npm].sort(), before.npm, stage, options, (own) => (lock.npm = own)))
-    if (pip !== undefined) made.push(withPip([...pip].sort(), before.pip, stage, options, (own) => (lock.pip = own)))
-    const text = `${JSON.stringify(lock, null, 1)}\n`
-    if (!existsSync(lockFile) || readFileSync(lockFile, 'utf8') !== text) writeFileSync(lockFile, text)
-    return {
-      layers: made.flatMap(({ layers }) => layers),
-      digests: made.flatMap(({ digests }) => digests),
-      names: made.flatMap(({ names }) => names),
-    }
-  } finally {
-    rmSync(stage, { recursive: true, force: true })
+  using stage = workFolder(options.cacheDir, 'packages')
+  const lock: Lock = {}
+  const made: Installed[] = []
+  if (npm !== undefined) made.push(withNpm([...npm].sort(), before.npm, stage.path, options, (own) => (lock.npm = own)))
+  if (pip !== undefined) made.push(withPip([...pip].sort(), before.pip, stage.path, options, (own) => (lock.pip = own)))
+  const text = `${JSON.stringify(lock, null, 1)}\n`
+  if (!existsSync(lockFile) || readFileSync(lockFile, 'utf8') !== text) writeFileSync(lockFile, text)
+  return {
+    layers: made.flatMap(({ layers }) => layers),
+    digests: made.flatMap(({ digests }) => digests),
+    names: made.flatMap(({ names }) => names),
   }
 }
 

@@ -4,7 +4,7 @@
  */
 import { createWriteStream } from 'node:fs'
 import { pipeline } from 'node:stream/promises'
-import { type EngineCalls, jsonBody } from './loading.ts'
+import { borrowContainer, type EngineCalls } from './loading.ts'
 import { contentOf } from './untar.ts'
 
 const DEADLINE_MS = 30_000
@@ -30,20 +30,14 @@ export interface SourceFiles extends AsyncDisposable {
 
 /** Throws if the engine does not have the image any more. */
 export async function openSource(calls: EngineCalls, imageId: string): Promise<SourceFiles> {
-  const made = await calls.tell('POST', '/containers/create', {
-    deadlineMs: DEADLINE_MS,
-    body: jsonBody({
-      Image: imageId,
-      Entrypoint: ['-'],
-      Cmd: [],
-      NetworkDisabled: true,
-      HostConfig: { NetworkMode: 'none' },
-    }),
-  })
+  const wanted = {
+    ...{ Image: imageId, Entrypoint: ['-'], Cmd: [] },
+    ...{ NetworkDisabled: true, HostConfig: { NetworkMode: 'none' } },
+  }
+  const { made, id, remove } = await borrowContainer(calls, wanted, DEADLINE_MS)
   if (made.status === 404) throw new Error(`the engine has no image ${imageId} any more; it was removed meanwhile`)
-  if (made.status !== 201) throw new Error(`the engine lets nobody look into the image: ${made.text.slice(0, 300)}`)
-  const { Id } = JSON.parse(made.text) as { Id: string }
-  const at = (path: string) => `/containers/${Id}/archive?path=${encodeURIComponent(path)}`
+  if (id === undefined) throw new Error(`the engine lets nobody look into the image: ${made.text.slice(0, 300)}`)
+  const at = (path: string) => `/containers/${id}/archive?path=${encodeURIComponent(path)}`
 
   async function stat(path: string): Promise<Stat | undefined> {
     const { status, headers, stream } = await calls.ask('HEAD', at(path), { deadlineMs: DEADLINE_MS })
@@ -77,9 +71,6 @@ export async function openSource(calls: EngineCalls, imageId: string): Promise<S
       return Buffer.concat(pieces).toString('utf8')
     },
     copy: async (path, to) => pipeline(await open(path), createWriteStream(to, { mode: 0o600 })),
-    async [Symbol.asyncDispose]() {
-      // With the volumes that the engine made for it.
-      await calls.tell('DELETE', `/containers/${Id}?force=1&v=1`, { deadlineMs: DEADLINE_MS })
-    },
+    [Symbol.asyncDispose]: remove,
   }
 }

@@ -10,6 +10,7 @@ export const fakeTerminal = (own: Partial<Terminal> = {}): Terminal => ({
   json: () => undefined,
   bytes: async () => true,
   note: () => undefined,
+  fault: (text) => own.note?.(text),
   live: () => undefined,
   paint: plain,
   interactive: false,

@@ -64,10 +64,17 @@ const positional = (values: readonly unknown[]): string[] =>
     .flat()
     .filter((value) => typeof value === 'string')
 
+/** A value that stands twice: one of them would be ignored, and nobody could say which was meant. A flag without one only says the same again. */
+const once = (flags: string) => (value: string, before: unknown) => {
+  const [flag = ''] = flags.split(' ')
+  if (before !== undefined) throw usage(`${flag} is given twice`, `give ${flag} once`)
+  return value
+}
+
 function build(line: Line): Command {
   const program = new Command('hub')
     .description('A security-first hub for AI agents.')
-    .option('--home <dir>', 'the home of the hub (HUB_HOME, else ~/.hub)')
+    .option('--home <dir>', 'the home of the hub (HUB_HOME, else ~/.hub)', once('--home <dir>'))
     .option('--json', 'print results as JSON')
     .configureHelp({ showGlobalOptions: true })
     .helpCommand('help [command...]', 'show the help of a command')
@@ -93,7 +100,8 @@ function build(line: Line): Command {
     const command = (group ?? program).command(second ?? first).description(row.text)
     if (row.args !== '') command.arguments(row.args)
     for (const [flags, text, many] of row.flags) {
-      if (many === undefined) command.option(flags, text)
+      if (flags.includes('...')) command.option(flags, text)
+      else if (many === undefined) command.option(flags, text, once(flags))
       else command.option(flags, text, (value: string, before: string[]) => [...before, value], [])
     }
     command.action(async (...values: unknown[]) => {
@@ -144,9 +152,9 @@ function say(line: Line, problem: Problem): void {
   const { argv, terminal, used } = line
   if (argv.includes('--json')) terminal.json(documentOf(problem))
   const decision = typeof problem.facts.decisionId === 'string' ? ` (decision ${problem.facts.decisionId})` : ''
-  terminal.note(`hub: ${problem.message}${decision}`)
+  terminal.fault(`hub: ${problem.message}${decision}`)
   const next = nextOf(problem, used)
-  if (next !== '') terminal.note(`next: ${next}`)
+  if (next !== '') terminal.fault(`next: ${next}`)
   line.exitCode = exitCodeOf(problem)
 }
 

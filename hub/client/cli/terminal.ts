@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline/promises'
 import { styleText } from 'node:util'
 import { usage } from '../problem.ts'
-import { clean, jsonText, type Paint, type Style } from './text.ts'
+import { clauses, clean, jsonText, type Paint, type Style } from './text.ts'
 
 export interface Terminal {
   /** Text that is already safe: built by the functions of text.ts. */
@@ -12,6 +12,8 @@ export interface Terminal {
   /** Writes bytes as they are and waits for the reader; false once nobody reads any more (`| head`, a full disk). */
   bytes(part: Uint8Array | string): Promise<boolean>
   note(text: string): void
+  /** What is wrong, in one line; on a terminal that is too narrow for it in several. */
+  fault(text: string): void
   /** Progress: replaces the last one on a terminal; elsewhere a line whenever it changes. An empty text ends it. */
   live(text: string): void
   /** Whether `live` replaces its line. */
@@ -44,6 +46,10 @@ export function createTerminal(stdin: In, stdout: Out, stderr: Out): Terminal {
     if (shown !== '' && stderr.isTTY) stderr.write('\r\x1b[2K')
     shown = ''
   }
+  const note = (text: string) => {
+    wipe()
+    stderr.write(`${clean(text)}\n`)
+  }
   return {
     interactive: Boolean(stdin.isTTY && stderr.isTTY),
     renews: Boolean(stderr.isTTY),
@@ -63,9 +69,9 @@ export function createTerminal(stdin: In, stdout: Out, stderr: Out): Terminal {
       if (!isGone && !stdout.write(part)) await once(stdout, 'drain').catch(() => undefined)
       return !isGone
     },
-    note(text) {
-      wipe()
-      stderr.write(`${clean(text)}\n`)
+    note,
+    fault(text) {
+      for (const line of stderr.isTTY ? clauses(text, stderr.columns ?? 80) : [text]) note(line)
     },
     live(text) {
       const line = clean(text)

@@ -10,6 +10,17 @@ export const clean = (text: unknown): string =>
 /** Joins the lines of a text, for a place that has room for one. */
 export const inOneLine = (text: string): string => text.replace(/\s*[\r\n]+\s*/g, ' ').trim()
 
+/**
+ * A long sentence as a person reads it on a screen of this width: where it does not fit in one line, a line for each of its parts, all but the first
+ * indented. What stands in backquotes stays whole, so that it can be copied.
+ */
+export function clauses(text: string, width: number): string[] {
+  if (text.length <= width) return [text]
+  const whole = text.replaceAll(/`[^`]*`/g, (command) => command.replaceAll(' ', '\0'))
+  const parts = whole.replaceAll(/; | (?=\(and: )/g, (joint) => `${joint.trim()}\n`).split('\n')
+  return parts.map((part, at) => `${at === 0 ? '' : '  '}${part.replaceAll('\0', ' ')}`)
+}
+
 /** Many lines, each cleaned; tabs stay. */
 export const cleanLines = shownLines
 

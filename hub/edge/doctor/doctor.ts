@@ -5,6 +5,7 @@ import type { Lease } from '../../guard/operator/lease.ts'
 import { floorNotes } from '../../protocol/coding-clis.ts'
 import type { Registry } from '../../work/registry.ts'
 import type { Secrets } from '../../work/sandbox/secrets.ts'
+import { mendOfImage } from '../agent-lacks.ts'
 
 export interface Check {
   name: string
@@ -48,14 +49,11 @@ export function createDoctor(parts: {
     const missing = registry
       .list()
       .filter((agent) => agent.imageId === undefined || agent.state !== 'registered')
-      .map(({ card, state, reason, imageId }) => ({
+      .map(({ card, state, reason, imageId, origin }) => ({
         name: `agent ${card.name}`,
         ok: false,
         detail: `${state}: ${reason}`,
-        mend:
-          imageId === undefined
-            ? 'node scripts/build-images.ts; hub agent reload'
-            : `hub task list; hub agent reset ${card.name}`,
+        mend: imageId === undefined ? mendOfImage(origin) : `hub task list; hub agent reset ${card.name}`,
       }))
     const another = registry
       .list()

@@ -141,7 +141,7 @@ export function takesNo(
 function whatKeeps({ card: { name }, state, imageId, reason, barred, doubt = '' }: Facts): string {
   if (state !== 'registered')
     return `agent ${name} is ${state}: \`hub agent show ${name}\`, then \`hub agent reset ${name}\``
-  if (imageId === undefined) return `agent ${name} has no image (${reason}): build it, then \`hub agent reload\``
+  if (imageId === undefined) return `agent ${name} has no image (${reason}): \`hub agent build FOLDER\` makes it`
   const why = barred || doubt
   return why === '' ? '' : `agent ${name} does not start: ${why}`
 }

@@ -6,74 +6,25 @@ import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Worker } from 'node:worker_threads'
+import type { Worker } from 'node:worker_threads'
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { npmFolder } from '../../../scripts/images/npm.ts'
 import { installPackages, type PackageOptions } from '../../../scripts/images/packages.ts'
 import { tarOf } from '../../../scripts/images/tar.ts'
+import { MARK, openRegistry } from '../../support/npm-registry.ts'
 
 let root = ''
 let registry: Worker
 let registryUrl = ''
 const cache = () => join(root, 'cache')
 
-const integrity = (bytes: Buffer) => `sha512-${createHash('sha512').update(bytes).digest('base64')}`
-/** A package of npm with these fields and files. */
-function packed(manifest: object, files: Record<string, string>): Buffer {
-  const all = { 'package.json': JSON.stringify(manifest), ...files }
-  const entries = Object.entries(all).map(([path, text]) => ({
-    path: `package/${path}`,
-    kind: 'file' as const,
-    mode: 0o644,
-    data: Buffer.from(text),
-  }))
-  return gzipSync(Buffer.concat([...tarOf(entries)]))
-}
-const MARK = 'scripted-ran'
-const PACKAGES = [
-  { name: 'small', version: '1.2.3', dependencies: { below: '^1.0.0' }, bin: { 'small-tool': 'cli.js' } },
-  { name: 'below', version: '1.0.1' },
-  { name: 'scripted', version: '2.0.0', scripts: { postinstall: `touch "$INSTALLED_MARK/${MARK}"` } },
-]
-
-/** Installs run synchronously, so what answers them must be another thread. */
-async function openRegistry(): Promise<{ worker: Worker; url: string }> {
-  const files = PACKAGES.map((manifest) => ({
-    manifest,
-    tgz: packed(manifest, { 'cli.js': '#!/usr/bin/env node\nconsole.log(1)\n', 'index.js': 'export default 1\n' }),
-  }))
-  const table = files.map(({ manifest, tgz }) => ({ manifest, tgz: tgz.toString('base64'), integrity: integrity(tgz) }))
-  const code = `
-    const { parentPort, workerData } = require('node:worker_threads')
-    const server = require('node:http').createServer((request, response) => {
-      const own = workerData.find(({ manifest }) => request.url === '/' + manifest.name || request.url === '/-/' + manifest.name + '.tgz')
-      if (own === undefined) { response.statusCode = 404; return response.end('{}') }
-      if (request.url.endsWith('.tgz')) return response.end(Buffer.from(own.tgz, 'base64'))
-      const { name, version, scripts } = own.manifest
-      const dist = { integrity: own.integrity, tarball: 'http://127.0.0.1:' + server.address().port + '/-/' + name + '.tgz' }
-      const versions = { [version]: { ...own.manifest, dist, ...(scripts ? { hasInstallScript: true } : {}) } }
-      response.end(JSON.stringify({ name, 'dist-tags': { latest: version }, versions }))
-    }).listen(0, '127.0.0.1', () => parentPort.postMessage(server.address().port))`
-  const worker = new Worker(code, { eval: true, workerData: table })
-  const port = await new Promise<number>((resolve) => worker.once('message', resolve))
-  return { worker, url: `http://127.0.0.1:${port}/` }
-}
-
 beforeAll(async () => {
   root = mkdtempSync('/tmp/hub-installed-')
-  const { worker, url } = await openRegistry()
+  const { worker, url } = await openRegistry(root)
   registry = worker
   registryUrl = url
-  vi.stubEnv('npm_config_fetch_retries', '0')
   mkdirSync(join(root, 'wheels'))
-  vi.stubEnv('npm_config_registry', url)
-  vi.stubEnv('npm_config_cache', join(root, 'npm-cache'))
-  vi.stubEnv('npm_config_userconfig', '/dev/null')
-  vi.stubEnv('npm_config_globalconfig', join(root, 'no-npmrc'))
-  // Whoever lets scripts run: here none does.
-  vi.stubEnv('npm_config_ignore_scripts', 'false')
-  vi.stubEnv('INSTALLED_MARK', root)
   vi.stubEnv('PIP_CONFIG_FILE', '/dev/null')
   vi.stubEnv('PIP_NO_INDEX', '1')
   vi.stubEnv('PIP_FIND_LINKS', join(root, 'wheels'))

@@ -1,5 +1,4 @@
 /** `hub agent build`: builds the image of a folder, copies its card and schemas into the home, and has the hub read the cards. */
-import { execFile } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { type AgentCard, DEFAULT_LIMITS } from '../../../protocol/agent.ts'
@@ -9,62 +8,13 @@ import { spanText } from '../../../protocol/spans.ts'
 import type { AgentListing } from '../../answers.ts'
 import { EXIT, Problem, toProblem, usage } from '../../problem.ts'
 import type { Context, Run } from '../context.ts'
-import { engineSocketOf, imageIdOf, nameImage, removeImage } from '../engine.ts'
+import { imageIdOf, nameImage, removeImage } from '../engine.ts'
 import { pathsOf } from '../home.ts'
 import { keepInHistory, writeWhole } from '../home-files.ts'
-import { type AgentFolder, CHECKOUT, cardFileOf, openFolder } from './folder.ts'
-import { linkSdk } from './new.ts'
-
-/** Of an image of many GB from another one that has to be passed through. */
-const BUILD_MS = 1_800_000
-
-export interface BuiltImage {
-  name: string
-  id: string
-  state: 'built' | 'present'
-  /** Of one made from another image: what of that one does not hold. */
-  notes?: readonly string[]
-  /** What was installed into it. */
-  packages?: readonly string[]
-}
-
-/** Assembles and loads the image in a separate process. @throws Problem with its last line */
-export function buildImage(
-  context: Context,
-  { folder, card }: AgentFolder,
-  image: string,
-  from?: string,
-): Promise<BuiltImage> {
-  linkSdk(folder)
-  const script = path.join(CHECKOUT, 'scripts', 'build-agent.ts')
-  const socket = engineSocketOf(pathsOf(context.home))
-  const argv = [
-    script,
-    folder,
-    '--name',
-    card.name,
-    '--image',
-    image,
-    '--json',
-    '--socket',
-    socket,
-    '--home',
-    context.home,
-    ...(from === undefined ? [] : ['--from', from]),
-  ]
-  return new Promise((resolve, reject) => {
-    execFile(process.execPath, argv, { timeout: BUILD_MS, encoding: 'utf8' }, (error, stdout, stderr) => {
-      if (error === null) resolve(JSON.parse(stdout) as BuiltImage)
-      else {
-        const own = stderr.split('\n').findLast((line) => line.startsWith('build-agent: '))
-        const why = own?.slice('build-agent: '.length) ?? error.message
-        reject(
-          new Problem('image_missing', 'refused', `${card.name} was not built: ${why}`, 'fix that and build again'),
-        )
-      }
-    })
-  })
-}
+import { dataFileOf } from './allow.ts'
+import { type AgentFolder, cardFileOf, openFolder } from './folder.ts'
+import { planGrant, readPolicy } from './grants.ts'
+import { BuildStopped, type BuiltImage, buildImage, INTERRUPTED, untilStopped } from './image-process.ts'
 
 /** Reads and checks the card's schemas. Each is a file of the folder, at the path that the card names. */
 function schemasOf({ card, folder, file }: AgentFolder): Map<string, string> {
@@ -138,18 +88,24 @@ export async function reloadCards({ hub }: Context, name: string): Promise<Agent
   return listing
 }
 
-/** Remembers what a build replaces, so that it can be put back if the card is refused (fault C36). */
+/** Remembers what a build replaces, so that it can be put back if the build fails or the card is refused (fault C36). */
 async function keepFormer(context: Context, name: string, image: string) {
   const [file, paths] = [cardFileOf(context.home, name), pathsOf(context.home)]
   const card = existsSync(file) ? readFileSync(file) : undefined
   const id = await imageIdOf(paths, image)
+  async function putImageBack(): Promise<void> {
+    if ((await imageIdOf(paths, image)) === id) return
+    const isBack =
+      id === undefined ? (await removeImage(paths, image)) === undefined : await nameImage(paths, id, image)
+    if (!isBack) context.terminal.note(`${image} could not be given back its former image; build again`)
+  }
   return {
+    /** Before the card was placed. */
+    putImageBack,
     async putBack(): Promise<void> {
       if (card === undefined) rmSync(file, { force: true })
       else writeWhole(file, card)
-      const isBack =
-        id === undefined ? (await removeImage(paths, image)) === undefined : await nameImage(paths, id, image)
-      if (!isBack) context.terminal.note(`the image ${image} is the new one already; fix the card and build again`)
+      await putImageBack()
       await context.hub.call('agent.reload').catch(() => undefined)
     },
   }
@@ -159,14 +115,45 @@ async function keepFormer(context: Context, name: string, image: string) {
 const ttlText = ({ limits }: AgentCard): string =>
   limits.ttl === undefined ? `${spanText(DEFAULT_LIMITS.ttlMs)}, the default` : spanText(limits.ttl)
 
-export const build: Run = async (context, [named = ''], options) => {
+/** How a task is given to it: with the parameters that its command line names, and a repository where its image is made for one. */
+function submitStep({ card, folder }: AgentFolder): string {
+  const params = card.run.flatMap((word) => [...word.matchAll(/\{param:([^}]+)\}/g)].map(([, name]) => name))
+  const recipe = path.join(folder, 'image.yaml')
+  const isForCode = existsSync(recipe) && /^base: *coding\b/m.test(readFileSync(recipe, 'utf8'))
+  const words = [...(isForCode ? ['--repo .'] : []), ...[...new Set(params)].map((name) => `--param ${name}="..."`)]
+  return ['hub submit', card.name, ...words].join(' ')
+}
+
+/** What is really next: what keeps it from starting, then what its card asks for beyond its row, then a task. */
+async function nextSteps({ hub, home }: Context, agent: AgentFolder): Promise<string[]> {
+  const { card } = agent
+  const { lacks = [] } = await hub.call('agent.show', { name: card.name }).catch(() => ({ lacks: [] }))
+  const grant = `hub agent allow ${card.name}`
+  const file = dataFileOf(home)
+  const row = existsSync(file) ? readPolicy(readFileSync(file), file).agents[card.name] : undefined
+  const mends = lacks.map(({ mend }) => mend)
+  const asks = planGrant(card, row).changed ? [grant] : []
+  return [...new Set([...mends, ...asks, submitStep(agent)])]
+}
+
+const notesOf = ({ packages = [], notes, from }: BuiltImage): string[] => [
+  ...floorNotes(packages),
+  ...notes.map((note) => (from === undefined ? note : `of ${from.name}: ${note}`)),
+]
+
+async function make(
+  context: Context,
+  agent: AgentFolder,
+  from: string | undefined,
+  stop: AbortSignal,
+): Promise<number> {
   const { home, json, terminal } = context
-  const agent = openFolder(named)
   const { name, image } = agent.card
   const former = await keepFormer(context, name, image)
-  terminal.live(`assembling ${image}`)
-  const built = await buildImage(context, agent, image, options.from as string | undefined)
-  terminal.live('')
+  const built = await buildImage(context, agent, image, { from, stop }).catch(async (thrown) => {
+    await former.putImageBack()
+    throw thrown
+  })
   const files = placeCard(home, agent, { name, text: agent.text })
   let listing: AgentListing
   try {
@@ -180,10 +167,27 @@ export const build: Run = async (context, [named = ''], options) => {
   const view = listing.agents.find((each) => each.name === name)
   if (json) terminal.json({ ...built, agent: view ?? null })
   else {
-    for (const note of floorNotes(built.packages ?? [])) terminal.note(note)
-    for (const note of built.notes ?? []) terminal.note(`of ${options.from ?? 'the image it is made from'}: ${note}`)
+    for (const note of notesOf(built)) terminal.fault(note)
     terminal.out(`${built.state}  ${built.name}  ${built.id}\ntime to live of a session: ${ttlText(agent.card)}`)
-    terminal.note(`next: \`hub agent allow ${name}\`, then \`hub submit ${name}\``)
+    const steps = await nextSteps(context, agent)
+    terminal.note(`next: ${steps.map((step) => `\`${step}\``).join(', then ')}`)
   }
   return EXIT.done
+}
+
+export const build: Run = async (context, [named = ''], options) => {
+  const agent = openFolder(named)
+  const { name } = agent.card
+  const { terminal } = context
+  try {
+    const from = options.from as string | undefined
+    return await untilStopped(
+      () => terminal.note(`stopping the build of ${name}`),
+      (stop) => make(context, agent, from, stop),
+    )
+  } catch (thrown) {
+    if (!(thrown instanceof BuildStopped)) throw thrown
+    terminal.note(`${thrown.message}; nothing of it is left, and the agent is as it was`)
+    return INTERRUPTED
+  }
 }

@@ -38,7 +38,7 @@ const agentTable = (agents: readonly AgentView[], paint: Paint): string =>
       String(each.sessions),
       // A service has no task that could be done twice.
       each.repeatable === false && each.mode !== 'service' ? 'no' : String(each.restarts),
-      each.provenance ?? 'unknown',
+      each.imageId === null ? 'missing' : (each.provenance ?? 'unknown'),
       each.capabilities.join(','),
       each.reason || each.description,
     ]),
@@ -138,8 +138,14 @@ const ORIGIN = {
     'unknown: its image was not built here, and no program for signatures passed it (`hub agent build`, or images.signature in hub.yaml)',
 } as const
 
-/** Says why the column IMAGE says `unknown` (S1-56). */
+/** Says why the column IMAGE says `unknown` (S1-56) or `missing`. */
 function sayOrigins({ terminal }: Context, agents: readonly AgentView[]): void {
+  const missing = agents.filter(({ imageId }) => imageId === null)
+  for (const isShipped of [true, false]) {
+    const of = missing.filter(({ place }) => (place === 'package') === isShipped).map(({ name }) => name)
+    const mend = isShipped ? 'node scripts/build-images.ts; hub agent reload' : 'hub agent build FOLDER'
+    if (of.length > 0) terminal.note(clean(`without an image that can be used: ${of.join(', ')}: \`${mend}\``))
+  }
   const names = agents.filter(({ imageId, provenance }) => imageId !== null && !provenance).map(({ name }) => name)
   if (names.length > 0) terminal.note(clean(`provenance of the image is ${ORIGIN.unknown}: ${names.join(', ')}`))
 }
@@ -160,7 +166,7 @@ export function agentRows(agent: AgentView): [string, Cell][] {
     ['why', agent.reason ?? ''],
     ['what', agent.description],
     ['image', agent.imageId === null ? `${agent.image} (missing)` : `${agent.image} ${agent.imageId}`],
-    ['provenance', ORIGIN[agent.provenance ?? 'unknown']],
+    ['provenance', agent.imageId === null ? '' : ORIGIN[agent.provenance ?? 'unknown']],
     ['made from', agent.from ?? ''],
     ['packages', (agent.packages ?? []).join('; ')],
     ['card', agent.card === undefined ? '' : `${agent.card}${agent.place ? ` (${PLACE_WORDS[agent.place]})` : ''}`],

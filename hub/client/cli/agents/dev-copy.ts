@@ -14,7 +14,7 @@ import { pathsOf } from '../home.ts'
 import { writeWhole } from '../home-files.ts'
 import { clean } from '../text.ts'
 import { dataFileOf, reloadPolicy, replacePolicy } from './allow.ts'
-import { buildImage, placeCard, reloadCards } from './build.ts'
+import { placeCard, reloadCards } from './build.ts'
 import {
   type AgentFolder,
   cardFileOf,
@@ -25,6 +25,7 @@ import {
   readCard,
 } from './folder.ts'
 import { type Entry, readPolicy, withEntry } from './grants.ts'
+import { buildImage } from './image-process.ts'
 
 /** The agent to try: from its folder, or if there is none, from its card in the home. */
 export type Subject = AgentFolder | (ReadCard & { folder: undefined })
@@ -40,8 +41,8 @@ export function openSubject(home: string, named: string): Subject {
 export interface DevCopy {
   readonly name: string
   readonly dev: string
-  /** Builds the folder as it is now, and has the hub read card and grant. @throws Problem; `remove` then clears what is left */
-  place(): Promise<void>
+  /** Builds the folder as it is now, until the signal, and has the hub read card and grant. @throws Problem, BuildStopped; `remove` then clears what is left */
+  place(stop: AbortSignal): Promise<void>
   /** Removes card, schemas, grant and image, even if the hub does not answer. */
   remove(): Promise<void>
 }
@@ -122,7 +123,7 @@ export function createDevCopy(context: Context, open: () => Subject): DevCopy {
   const forget = () => context.hub.call('agent.reset', { name: dev }).catch(() => undefined)
 
   let isBuilt = false
-  /** Removes only the image that this trial built. */
+  /** Removes only the image of this trial. */
   async function removeBuilt(): Promise<void> {
     if (!isBuilt) return
     const why = await removeImage(pathsOf(home), `hub/${dev}`).catch((error: unknown) => toProblem(error).message)
@@ -132,15 +133,14 @@ export function createDevCopy(context: Context, open: () => Subject): DevCopy {
   return {
     name,
     dev,
-    async place() {
+    async place(stop) {
       const subject = open()
       const image = subject.folder === undefined ? subject.card.image : `hub/${dev}`
       const agent = { ...subject, folder: subject.folder ?? path.dirname(subject.file) }
       if (subject.folder !== undefined) {
-        terminal.live(`assembling ${image}`)
-        await buildImage(context, agent, image)
+        // Also one that failed may have left it: what was loaded may not start.
         isBuilt = true
-        terminal.live('')
+        await buildImage(context, agent, image, { stop })
       }
       placeCard(home, agent, { name: dev, text: devCard(subject.text, { dev, image }), schemas: dev })
       await grant(subject)

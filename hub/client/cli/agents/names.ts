@@ -4,6 +4,7 @@ import { didYouMean } from '../../../base/nearest.ts'
 import type { AgentListing } from '../../answers.ts'
 import type { Connection } from '../../connection.ts'
 import { Problem, toProblem } from '../../problem.ts'
+import { findFolder } from './folder.ts'
 
 /** The hub's answer, with its "no such agent" in the words of `requireAgent`. */
 export const named = <Answer>(hub: Pick<Connection, 'call'>, name: string, answer: Promise<Answer>): Promise<Answer> =>
@@ -32,10 +33,13 @@ export async function requireAgent(hub: Pick<Connection, 'call'>, name: string):
       'fix the card, then `hub agent reload`',
     )
   }
+  // Made by `hub agent new`, and not known to the hub before it is built.
+  if (findFolder(name) !== undefined)
+    throw new Problem('unknown_agent', 'refused', `agent ${name} is not built yet`, `\`hub agent build ${name}\``)
   const meant = didYouMean(name, names)
   const next =
     meant === ''
-      ? '`hub agent list` shows all agents; a new card needs `hub agent reload`'
+      ? '`hub agent list` shows all agents; a new one needs `hub agent build FOLDER`'
       : '`hub agent list` shows all agents'
   throw new Problem('unknown_agent', 'refused', `no agent is named ${name}${meant}`, next)
 }

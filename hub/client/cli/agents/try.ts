@@ -16,11 +16,11 @@ import { clean, cleanLines } from '../text.ts'
 import { submit } from '../work/submit.ts'
 import { listen, showOutcome, watchTask } from '../work/watch.ts'
 import { createDevCopy, type DevCopy, openSubject } from './dev-copy.ts'
+import { BuildStopped, INTERRUPTED, untilStopped } from './image-process.ts'
 
 /** For events that are still on their way when the task has ended; the last of them ends the wait. */
 const TRAILING_MS = 5_000
 const SETTLED_MS = 200
-const INTERRUPTED = 130
 
 /** Submits as `hub submit` does, and returns the task instead of printing it. */
 async function submitTask(context: Context, dev: string, options: Options): Promise<TaskView> {
@@ -46,7 +46,7 @@ async function narrate(context: Context, task: string, copy: DevCopy, signal: Ab
       for (const line of cleanLines(String(text)).split('\n')) context.terminal.note(`${clean(level)}  ${line}`)
     }
     const refusal = sessions.has(event.subject) ? refusalOf(event) : undefined
-    if (refusal !== undefined) for (const line of refusalText(refusal, copy)) context.terminal.note(line)
+    if (refusal !== undefined) for (const line of refusalText(refusal, copy)) context.terminal.fault(line)
     if (event.type === 'hub.task.completed.v1' && event.data.task === task) over.abort()
   }
   // From the first event the hub still has: the task may be running already.
@@ -55,7 +55,12 @@ async function narrate(context: Context, task: string, copy: DevCopy, signal: Ab
 
 /** Runs one task with the folder as it is now, to its end; the signal cancels it. */
 async function runOnce(context: Context, copy: DevCopy, options: Options, stop: AbortSignal): Promise<number> {
-  await copy.place()
+  try {
+    await copy.place(stop)
+  } catch (thrown) {
+    if (!(thrown instanceof BuildStopped)) throw thrown
+    return INTERRUPTED
+  }
   if (stop.aborted) return INTERRUPTED
   const task = await submitTask(context, copy.dev, options)
   context.terminal.note(`task ${task.id} of ${copy.dev}`)
@@ -71,7 +76,7 @@ async function runOnce(context: Context, copy: DevCopy, options: Options, stop: 
     if (error === null) return await showOutcome(context, ended)
     const [, fix] = refusalText({ ...error, what: '' }, copy)
     const code = await showOutcome(context, ended)
-    if (code === EXIT.refused && fix !== undefined) context.terminal.note(fix)
+    if (code === EXIT.refused && fix !== undefined) context.terminal.fault(fix)
     return stop.aborted ? INTERRUPTED : code
   } finally {
     stop.removeEventListener('abort', cancel)
@@ -104,8 +109,8 @@ async function watchFolder(context: Context, copy: DevCopy, folder: string, opti
       code = await runOnce(context, copy, options, stop)
     } catch (error) {
       const problem = toProblem(error)
-      context.terminal.note(`hub: ${problem.message}`)
-      context.terminal.note(`next: ${problem.next}`)
+      context.terminal.fault(`hub: ${problem.message}`)
+      context.terminal.fault(`next: ${problem.next}`)
       code = EXIT.fault
     }
     if (stop.aborted) break
@@ -122,21 +127,18 @@ export const tryOut: Run = async (context, [named = ''], options) => {
   }
   if (options.watch === true && options.input === '-') throw usage('--watch cannot read stdin again', 'name a file')
   const copy = createDevCopy(context, () => openSubject(context.home, named))
-  const stopping = new AbortController()
-  const stop = () => {
-    context.terminal.note(`stopping, and removing ${copy.dev}`)
-    stopping.abort()
-  }
-  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
-  for (const signal of signals) process.on(signal, stop)
-  try {
-    const watched = options.watch === true ? folder : undefined
-    if (watched === undefined) return await runOnce(context, copy, options, stopping.signal)
-    return await watchFolder(context, copy, watched, options, stopping.signal)
-  } finally {
-    await copy.remove()
-    for (const signal of signals) process.off(signal, stop)
-  }
+  const watched = options.watch === true ? folder : undefined
+  return untilStopped(
+    () => context.terminal.note(`stopping, and removing ${copy.dev}`),
+    async (stop) => {
+      try {
+        if (watched === undefined) return await runOnce(context, copy, options, stop)
+        return await watchFolder(context, copy, watched, options, stop)
+      } finally {
+        await copy.remove()
+      }
+    },
+  )
 }
 
 /** What an agent was refused, for its author. */

@@ -25,12 +25,24 @@ describe('the hub command, used wrongly', () => {
     [['wait', '--for', 'task=gone'], '--for: "task=gone"'],
     [['session', 'stop'], 'name sessions, or say --all'],
     [['shutdown'], 'confirmation needed'],
+    [['agent', 'new', 'mine', '--dir', 'a', '--lang', 'ts', '--dir', 'b'], '--dir is given twice'],
+    [['task', 'list', '--home', '/a', '--home', '/a'], '--home is given twice'],
+    [['session', 'stop', '--agent', 'one', '--agent', 'two', '--yes'], '--agent is given twice'],
   ])('%j exits 2, says why in one line, and sends nothing', async (args, text) => {
     const { code, stdout, stderr } = await at.run(args)
     expect(stderr).toContain(`hub: ${text}`)
     expect(stderr).toMatch(/^hub: .*\nnext: .*\n$/)
     expect([code, stdout]).toEqual([2, ''])
     expect(at.hub.asked.filter(({ path }) => path !== '/v1/agents')).toEqual([])
+  })
+
+  it('a flag that holds no value, one for several values and one that takes a list may stand twice', async () => {
+    for (const args of [
+      ['task', 'list', '--json', '--json'],
+      ['submit', 'echo', '--param', 'a=1', '--param', 'b=2'],
+      ['submit', '--needs', 'read-source', '--needs', 'count'],
+    ])
+      expect((await at.run(args)).stderr).not.toContain('twice')
   })
 
   it('says that there is no hub and how to make one, exit 4', async () => {

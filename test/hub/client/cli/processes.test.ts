@@ -52,6 +52,7 @@ beforeEach(() => {
     json: () => {},
     bytes: async () => true,
     note: (text: string) => void notes.push(text),
+    fault: (text: string) => void notes.push(text),
     live: () => {},
     paint: plain,
     interactive: false,

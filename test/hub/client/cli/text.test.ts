@@ -10,6 +10,7 @@ import {
 import { awayText, heartbeatText } from '../../../../hub/client/cli/presence/presence.ts'
 import { nextAfterStop, stopText } from '../../../../hub/client/cli/stopping/shutdown.ts'
 import {
+  clauses,
   clean,
   columns,
   instantText,
@@ -33,6 +34,20 @@ describe('text for people', () => {
     )
     expect(clean('é 漢 👩\u200d💻')).toBe('é 漢 👩\u200d💻')
     expect(clean('\u{e0041}')).toBe('\\u{e0041}')
+  })
+
+  it('breaks what is too long for a screen between its parts, and no command of it', () => {
+    const text =
+      'hub: mine was not built: it says `a; b`, but has c; make them agree: write `shell: true; x` into it (and: d; e)'
+    expect(clauses(text, 200)).toEqual([text])
+    expect(clauses(text, 60)).toEqual([
+      'hub: mine was not built: it says `a; b`, but has c;',
+      '  make them agree: write `shell: true; x` into it',
+      '  (and: d;',
+      '  e)',
+    ])
+    expect(clauses('an odd ` and; no end', 5)).toEqual(['an odd ` and;', '  no end'])
+    expect(clauses('(a) b(c;d)', 3)).toEqual(['(a) b(c;d)'])
   })
 
   it('writes JSON that is safe to show and parses to the same value', () => {

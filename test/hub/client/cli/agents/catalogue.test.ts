@@ -1,6 +1,7 @@
 /** `hub agent list`, `show` and `reload`. */
 import { expect, it } from 'vitest'
 import { agentRow, commandHome } from '../../../../support/command-home.ts'
+import { refusal } from '../../../../support/fake-hub.ts'
 
 const at = commandHome()
 
@@ -53,5 +54,36 @@ it.each([
   )
   expect((await at.run(['agent', 'show', 'echo'])).stdout).toMatch(
     new RegExp(`^after a crash +${shown.replace(/[()]/g, '\\$&')}$`, 'm'),
+  )
+})
+
+it('agent list says of an agent without an image that it is missing, and how each is made; show does not speak of its provenance', async () => {
+  const rows = [
+    { ...agentRow, imageId: null, provenance: null, place: 'package' },
+    { ...agentRow, name: 'mine', imageId: null, provenance: null, place: 'home' },
+  ]
+  at.hub.on('GET /v1/agents', () => ({ body: { agents: rows, problems: [] } }))
+  at.hub.on('GET /v1/agents/:name', () => ({ body: { agent: rows[1] } }))
+  const { stdout, stderr } = await at.run(['agent', 'list'])
+  expect(stdout).toMatch(/^mine .* missing /m)
+  expect(stdout).not.toContain('unknown')
+  expect(stderr).toBe(
+    'without an image that can be used: echo: `node scripts/build-images.ts; hub agent reload`\nwithout an image that can be used: mine: `hub agent build FOLDER`\n',
+  )
+  expect((await at.run(['agent', 'show', 'mine'])).stdout).not.toMatch(/provenance/)
+})
+
+it.each(['show', 'resolve'])('agent %s of one that was made and not built yet names the build', async (verb) => {
+  at.hub.on('GET /v1/agents', () => ({ body: { agents: [agentRow], problems: [] } }))
+  at.hub.on('GET /v1/agents/:name', () => refusal('unknown_agent', 'no such agent'))
+  await at.run(['agent', 'new', 'greeter', '--lang', 'shell'])
+  const made = await at.run(['agent', verb, 'greeter'])
+  expect([made.code, made.stderr]).toEqual([
+    3,
+    'hub: agent greeter is not built yet\nnext: `hub agent build greeter`\n',
+  ])
+  const none = await at.run(['agent', verb, 'somebody'])
+  expect(none.stderr).toBe(
+    'hub: no agent is named somebody\nnext: `hub agent list` shows all agents; a new one needs `hub agent build FOLDER`\n',
   )
 })

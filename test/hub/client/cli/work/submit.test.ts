@@ -304,7 +304,7 @@ describe('hub submit --wait', () => {
       [],
       '`hub agent allow a`, then `hub task retry',
     ],
-    ['image_missing', 'no image', [], 'Assemble the images'],
+    ['image_missing', 'no image', [], 'Make it: `hub agent build FOLDER`'],
   ])(
     'the reason of %s is the first line, and what comes next never names an empty log (fault C2): %s',
     async (code, detail, lines, next) => {
