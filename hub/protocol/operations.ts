@@ -27,6 +27,7 @@ import {
   uuidShape,
 } from './ids.ts'
 import { submitShape } from './submit.ts'
+import { transcriptPutShape } from './transcript-put.ts'
 import { sayShape, turnListShape } from './turn.ts'
 
 export const PRINCIPAL_KINDS = ['operator', 'device', 'automation', 'contact', 'watchdog', 'agent', 'hub'] as const
@@ -287,7 +288,7 @@ export const OPERATIONS = {
   'artifact.put': op('artifact.stored', 'own', [...people, 'agent'], artifactPutShape),
   'artifact.get': op('artifact.fetched', 'read', [...people, 'agent'], artifactRef),
   'artifact.list': op('artifact.listed', 'read', [...people, 'agent'], artifactListShape),
-  'transcript.put': op('transcript.kept', 'own', agent, z.strictObject({ sha256: sha256Shape })),
+  'transcript.put': op('transcript.kept', 'own', agent, transcriptPutShape),
   'transcript.get': op('transcript.handed', 'own', agent, none),
   'policy.status': op('policy.shown', 'read', people, none),
   'policy.reload': op('policy.reloaded', 'mending', owner, reasonShape),

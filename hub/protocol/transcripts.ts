@@ -3,12 +3,37 @@
  * because it also runs inside agents' containers.
  */
 
-/** Below the home of an agent, what is kept: where each CLI writes its conversations, and nothing else. `*` is one folder of any name. */
-export const TRANSCRIPT_FOLDERS = {
-  codex: ['.codex', 'sessions'],
-  'claude-code': ['.claude', 'projects'],
-  gemini: ['.gemini', 'tmp', '*', 'chats'],
-} as const satisfies Record<string, readonly string[]>
+const NAME = '[A-Za-z0-9_@+=,.:-]+'
+const UUID = '[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}'
+
+/**
+ * Below the home of an agent, what is kept: the files in which each CLI writes what was said, as the versions write them that recipes install. Beside
+ * them lie memory, settings and instructions, which are no conversation. `*` is one folder of any name.
+ */
+const TRANSCRIPT_KINDS = {
+  codex: {
+    folder: ['.codex', 'sessions'],
+    files: [String.raw`\d{4}/\d{2}/\d{2}/rollout-[0-9A-Za-z-]+\.jsonl`],
+  },
+  // What its own agents said, and what a tool answered that was too long to stand in the conversation.
+  'claude-code': {
+    folder: ['.claude', 'projects'],
+    files: [
+      String.raw`${NAME}/${UUID}\.jsonl`,
+      String.raw`${NAME}/${UUID}/subagents/agent-[0-9A-Za-z_-]+\.jsonl`,
+      String.raw`${NAME}/${UUID}/tool-results/[0-9A-Za-z_-]+\.txt`,
+    ],
+  },
+  gemini: {
+    folder: ['.gemini', 'tmp', '*', 'chats'],
+    files: [String.raw`session-[0-9A-Za-z-]+\.jsonl`, String.raw`${UUID}/[0-9A-Za-z_-]+\.jsonl`],
+  },
+} as const satisfies Record<string, { folder: readonly string[]; files: readonly string[] }>
+
+/** Where those files lie. */
+export const TRANSCRIPT_FOLDERS: readonly (readonly string[])[] = Object.values(TRANSCRIPT_KINDS).map(
+  ({ folder }) => folder,
+)
 
 /** Of the files of one conversation together. */
 export const TRANSCRIPT_BYTES_MAX = 64 * 1024 ** 2
@@ -19,6 +44,9 @@ export const TRANSCRIPT_HEAD_BYTES_MAX = 4 * 1024 ** 2
 export const TRANSCRIPT_TEXT_CHARS = 1500
 /** So many starts that went on with a conversation may fall before one begins anew. */
 export const TRANSCRIPT_TRIES = 2
+
+/** Of the other files below its folders, such as memory and settings, so many are counted. */
+export const TRANSCRIPT_LEFT_OUT_MAX = 1_000_000
 
 /** In `run` of a card: where a fresh start is told the end of the earlier conversation. */
 export const EARLIER = '{earlier}'
@@ -35,16 +63,19 @@ export interface KeptTranscript {
   as: Takeup
 }
 
-const PART = /^[A-Za-z0-9_@+=,.:-]{1,200}$/
-const PARTS_MAX = 16
+const PART = new RegExp(`^${NAME}$`)
+const PART_CHARS_MAX = 200
+const FILES = Object.values(TRANSCRIPT_KINDS).map(
+  ({ folder, files }) =>
+    new RegExp(
+      `^${folder.map((part) => (part === '*' ? NAME : part.replace('.', String.raw`\.`))).join('/')}/(?:${files.join('|')})$`,
+    ),
+)
 
 /** Whether a file below the home is one of a conversation. */
 export function isTranscriptPath(path: string): boolean {
-  const parts = path.split('/')
-  if (parts.length > PARTS_MAX || !parts.every((part) => PART.test(part) && part !== '.' && part !== '..')) return false
-  return Object.values(TRANSCRIPT_FOLDERS).some(
-    (folder) => parts.length > folder.length && folder.every((name, at) => name === '*' || name === parts[at]),
-  )
+  const isName = (part: string) => PART.test(part) && part.length <= PART_CHARS_MAX && part !== '.' && part !== '..'
+  return path.split('/').every(isName) && FILES.some((file) => file.test(path))
 }
 
 /** The end of a text, in code points. */

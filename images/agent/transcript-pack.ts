@@ -81,13 +81,7 @@ export function readTranscript(bytes: Buffer, task: string): Transcript {
     files.push({ path, mtimeMs, bytes: bytes.subarray(at, at + size) })
     at += size
   }
-  if (files.some(({ path }) => isBelowAnother(path, seen))) throw new Error('it holds a file below a file')
   if (at !== bytes.length) throw new Error('it is longer than its files')
   if (at - end - 1 > TRANSCRIPT_BYTES_MAX) throw new Error(`its files are larger than ${TRANSCRIPT_BYTES_MAX} bytes`)
   return { task, text, files }
-}
-
-function isBelowAnother(path: string, files: ReadonlySet<string>): boolean {
-  const parts = path.split('/')
-  return parts.some((_, at) => at > 0 && files.has(parts.slice(0, at).join('/')))
 }

@@ -2,7 +2,8 @@
  * The conversation of a coding CLI over the starts of one task (docs/agents.md): put back before the CLI begins, kept while it works and when it
  * ends without a result.
  *
- * 1. Only the closed list of protocol/transcripts.ts is read and written, only regular files, and no link is followed.
+ * 1. Only files of the closed list of protocol/transcripts.ts are read and written, only regular ones, and no link is followed. What lies beside
+ *    them is counted, and the count stands in the record.
  * 2. What cannot be used is named, and the CLI begins anew: nothing here prevents a start.
  * 3. A start that begins anew is told the end of what was said, in the place of `{earlier}`.
  */
@@ -16,6 +17,7 @@ import {
   TRANSCRIPT_BYTES_MAX,
   TRANSCRIPT_FILES_MAX,
   TRANSCRIPT_FOLDERS,
+  TRANSCRIPT_LEFT_OUT_MAX,
   TRANSCRIPT_TRIES,
 } from '../../hub/protocol/transcripts.ts'
 import { packTranscript, readTranscript, type TranscriptFile } from './transcript-pack.ts'
@@ -31,7 +33,6 @@ export interface Transcripts {
   save(): Promise<void>
 }
 
-const FOLDERS: readonly (readonly string[])[] = Object.values(TRANSCRIPT_FOLDERS)
 const TOLD =
   'An earlier start of this task ended before it was done. What it changed is not here. The end of what it said:'
 
@@ -54,17 +55,23 @@ interface Found {
   mtimeMs: number
 }
 
-/** Every file of a conversation, the newest first. */
-async function filesIn(home: string): Promise<Found[]> {
+/** Every file of a conversation, the newest first; and how much else lies in their folders. */
+async function filesIn(home: string): Promise<{ found: Found[]; leftOut: number }> {
   const found: Found[] = []
-  for (const folder of (await Promise.all(FOLDERS.map((each) => foldersOf(home, each)))).flat())
+  let leftOut = 0
+  for (const folder of (await Promise.all(TRANSCRIPT_FOLDERS.map((each) => foldersOf(home, each)))).flat())
     for (const entry of await readdir(join(home, folder), { recursive: true, withFileTypes: true }).catch(() => [])) {
       const path = join(entry.parentPath, entry.name).slice(home.length + 1)
-      if (!entry.isFile() || !isTranscriptPath(path)) continue
+      if (entry.isDirectory()) continue
+      if (!entry.isFile() || !isTranscriptPath(path)) {
+        leftOut += 1
+        continue
+      }
       const stats = await lstat(join(home, path)).catch(() => undefined)
       if (stats?.isFile()) found.push({ path, size: stats.size, mtimeMs: Math.floor(stats.mtimeMs) })
     }
-  return found.sort((a, b) => b.mtimeMs - a.mtimeMs || (a.path < b.path ? -1 : 1))
+  found.sort((a, b) => b.mtimeMs - a.mtimeMs || (a.path < b.path ? -1 : 1))
+  return { found, leftOut: Math.min(leftOut, TRANSCRIPT_LEFT_OUT_MAX) }
 }
 
 /** Its bytes up to the size that was seen: it may grow meanwhile. Undefined if it is gone, or something else by now. */
@@ -102,7 +109,7 @@ export async function openTranscripts(
   const log = (line: string, level: 'info' | 'warn' = 'info') => void hub.log(line, level).catch(() => undefined)
 
   async function removeAll(): Promise<void> {
-    for (const folder of (await Promise.all(FOLDERS.map((each) => foldersOf(home, each)))).flat())
+    for (const folder of (await Promise.all(TRANSCRIPT_FOLDERS.map((each) => foldersOf(home, each)))).flat())
       await rm(join(home, folder), { recursive: true, force: true })
   }
 
@@ -137,7 +144,7 @@ export async function openTranscripts(
   await takeUp()
 
   async function saveNow(): Promise<void> {
-    const all = await filesIn(home)
+    const { found: all, leftOut } = await filesIn(home)
     const taken: Found[] = []
     let bytes = 0
     // The newest is the one that a CLI goes on with. What does not fit stays behind, and what is older than that too.
@@ -158,7 +165,7 @@ export async function openTranscripts(
       const file = await readFound(home, each)
       if (file !== undefined) files.push(file)
     }
-    await hub.artifact.transcript.put(packTranscript({ task: task.task, text, files }))
+    await hub.artifact.transcript.put(packTranscript({ task: task.task, text, files }), leftOut)
     mark = now
   }
 

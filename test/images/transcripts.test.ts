@@ -26,7 +26,9 @@ import { openTranscripts } from '../../images/agent/transcripts.ts'
 import { createShimBench } from '../support/shim-process.ts'
 
 const TASK = randomUUID()
-const ROLLOUT = '.codex/sessions/2026/12/01/rollout-1.jsonl'
+const rollout = (name: string) => `.codex/sessions/2026/12/01/rollout-${name}.jsonl`
+const ROLLOUT = rollout('1')
+const TALK = 'abb8f934-6e35-4636-9c64-784c727ef7e4'
 const file = (path: string, text = 'x', mtimeMs = 1_000_000): TranscriptFile => ({
   path,
   mtimeMs,
@@ -40,14 +42,22 @@ const one = (path: unknown, size: unknown = 0) => made(headOf([{ path, mtimeMs: 
 
 describe('as bytes', () => {
   test('what was packed is read back, file by file, whatever is in it', () => {
-    const part = fc.stringMatching(/^[A-Za-z0-9_-]{1,12}$/)
+    const part = fc.stringMatching(/^[A-Za-z0-9]{1,12}$/)
     const paths = fc.uniqueArray(
-      fc.tuple(fc.constantFrom('.codex/sessions', '.claude/projects', '.gemini/tmp/h/chats'), part),
+      fc.tuple(
+        fc.constantFrom(
+          '.codex/sessions/2026/12/01/rollout-*.jsonl',
+          `.claude/projects/*/${TALK}.jsonl`,
+          `.claude/projects/-workspace/${TALK}/tool-results/*.txt`,
+          '.gemini/tmp/h/chats/session-*.jsonl',
+        ),
+        part,
+      ),
     )
     const files = paths.chain((all) =>
       fc.tuple(
-        ...all.map(([folder, name]) =>
-          fc.uint8Array().map((bytes) => ({ path: `${folder}/${name}`, mtimeMs: 7, bytes: Buffer.from(bytes) })),
+        ...all.map(([kind, name]) =>
+          fc.uint8Array().map((bytes) => ({ path: kind.replace('*', name), mtimeMs: 7, bytes: Buffer.from(bytes) })),
         ),
       ),
     )
@@ -74,8 +84,7 @@ describe('as bytes', () => {
     ['a size that is none', one(ROLLOUT, -1), 'it has no size and time of'],
     ['a size beyond its end', one(ROLLOUT, 2 ** 52), 'it is cut'],
     ['a file twice', packed(file(ROLLOUT), file(ROLLOUT)), 'twice'],
-    ['a file below a file', packed(file(ROLLOUT), file(`${ROLLOUT}/more`)), 'it holds a file below a file'],
-    ['a file above a file', packed(file(`${ROLLOUT}/more`), file(ROLLOUT)), 'it holds a file below a file'],
+    ['a file below a file', packed(file(ROLLOUT), file(`${ROLLOUT}/more`)), 'it holds a file that is no part of'],
     ['a text that is too long', made(headOf([], { text: 'x'.repeat(1501) })), 'the end of its text has another form'],
     ['too many files', made(headOf(Array(4097).fill({}))), 'it holds more than 4096 files'],
     ['an entry that is none', made(headOf([null])), 'it holds a file that is no part of a conversation'],
@@ -98,6 +107,30 @@ describe('as bytes', () => {
     '.codex/sessions/a\n',
     '.codex/sessions/a\0b',
     '.codex/sessions/a b',
+    '.codex/sessions/2026/12/01/AGENTS.md',
+    '.codex/sessions/2026/12/01/rollout-1.jsonl.zst',
+    '.codex/sessions/2026/12/01/config.toml',
+    '.codex/sessions/2026/rollout-1.jsonl',
+    '.codex/sessions/2026/12/01/rollout-1xjsonl',
+    '.codex/sessions/2026/12/01/rollout-1.jsonl/hooks.json',
+    'xcodex/sessions/2026/12/01/rollout-1.jsonl',
+    '.claude/projects/-workspace/memory/MEMORY.md',
+    '.claude/projects/-workspace/CLAUDE.md',
+    '.claude/projects/-workspace/settings.json',
+    '.claude/projects/-workspace/sessions-index.json',
+    '.claude/projects/-workspace/notes.jsonl',
+    `.claude/projects/${TALK}.jsonl`,
+    `.claude/projects/../${TALK}.jsonl`,
+    `.claude/projects/-workspace/${TALK}.json`,
+    `.claude/projects/-workspace/${TALK}/.mcp.json`,
+    `.claude/projects/-workspace/${TALK}/subagents/agent-1.meta.json`,
+    `.claude/projects/-workspace/${TALK}/subagents/CLAUDE.md`,
+    `.claude/projects/-workspace/${TALK}/tool-results/MEMORY.md`,
+    '.gemini/tmp/h/chats/GEMINI.md',
+    '.gemini/tmp/h/chats/settings.json',
+    '.gemini/tmp/h/chats/session-1.json',
+    '.gemini/tmp/h/chats/hooks/session-1.jsonl',
+    `.gemini/tmp/h/chats/${TALK}/GEMINI.md`,
     '.codex\\sessions\\a',
     `.codex/sessions/${'a'.repeat(201)}`,
     `.codex/sessions/${'a/'.repeat(16)}a`,
@@ -116,6 +149,18 @@ describe('as bytes', () => {
   ])('T104: %j is no part of a conversation', (path) => {
     expect(isTranscriptPath(path)).toBe(false)
     expect(() => readTranscript(one(path), TASK)).toThrow(/no part of a conversation/)
+  })
+
+  test.each([
+    '.codex/sessions/2026/12/01/rollout-2026-12-01T16-58-45-01a2328b-64c9-7852-9367-9e8c810b605b.jsonl',
+    `.claude/projects/-workspace-repo/${TALK}.jsonl`,
+    `.claude/projects/-workspace-repo/${TALK}/subagents/agent-a134d73843370d2a3.jsonl`,
+    `.claude/projects/-workspace-repo/${TALK}/tool-results/b0qwseklm.txt`,
+    '.gemini/tmp/repo/chats/session-2026-12-01T16-58-2e02f905.jsonl',
+    `.gemini/tmp/repo/chats/${TALK}/0d1db355-1.jsonl`,
+  ])('%j is one, as a real CLI names it', (path) => {
+    expect(isTranscriptPath(path)).toBe(true)
+    expect(readTranscript(one(path), TASK).files).toHaveLength(1)
   })
 
   test('the end of a text is 1 500 code points of it, and never half of one', () => {
@@ -144,6 +189,7 @@ describe('in a home', () => {
   function hubWith(bytes: Buffer | null, as: 'resume' | 'text' = 'resume') {
     const kept: Buffer[] = []
     const logs: string[] = []
+    const leftOut: number[] = []
     const hub = {
       joined: {
         task: { task: TASK },
@@ -152,13 +198,16 @@ describe('in a home', () => {
       },
       artifact: {
         transcript: {
-          put: async (given: Buffer) => void kept.push(Buffer.from(given)),
+          put: async (given: Buffer, left: number) => {
+            kept.push(Buffer.from(given))
+            leftOut.push(left)
+          },
           get: async () => bytes,
         },
       },
       log: async (line: string) => void logs.push(line),
     } as unknown as HubAgent
-    return { hub, kept, logs, newest: () => readTranscript(kept.at(-1) as Buffer, TASK) }
+    return { hub, kept, leftOut, logs, newest: () => readTranscript(kept.at(-1) as Buffer, TASK) }
   }
   const below = (folder: string): string[] =>
     existsSync(join(home, folder))
@@ -179,14 +228,26 @@ describe('in a home', () => {
     ])
       put(path, 'secret')
     put(ROLLOUT, 'codex')
-    put('.claude/projects/-workspace/a.jsonl', 'claude')
-    put('.gemini/tmp/h/chats/session-1.json', 'gemini')
+    put(`.claude/projects/-workspace/${TALK}.jsonl`, 'claude')
+    put('.gemini/tmp/h/chats/session-1.jsonl', 'gemini')
+    // Beside them, by the hand of a CLI or of whoever works through it.
+    const beside = [
+      '.claude/projects/-workspace/memory/MEMORY.md',
+      '.claude/projects/-workspace/CLAUDE.md',
+      '.claude/projects/-workspace/.mcp.json',
+      `.claude/projects/-workspace/${TALK}/subagents/agent-1.meta.json`,
+      '.codex/sessions/2026/12/01/AGENTS.md',
+      '.codex/sessions/config.toml',
+      '.gemini/tmp/h/chats/GEMINI.md',
+      '.gemini/tmp/h/chats/settings.json',
+    ]
+    for (const path of beside) put(path, 'secret')
     put('elsewhere/a.jsonl', 'secret')
-    symlinkSync(join(home, '.codex/auth.json'), join(home, '.codex/sessions/linked'))
+    symlinkSync(join(home, '.codex/auth.json'), join(home, rollout('linked')))
     symlinkSync(join(home, 'elsewhere'), join(home, '.claude/projects/folder'))
     symlinkSync(join(home, 'elsewhere'), join(home, '.gemini/tmp/linked'))
     put('.codex/sessions/an odd name', 'odd')
-    const { hub, kept, newest } = hubWith(null)
+    const { hub, kept, leftOut, newest } = hubWith(null)
     const conversation = await openTranscripts(hub, home)
     await conversation.save()
     expect(
@@ -194,10 +255,12 @@ describe('in a home', () => {
         .files.map(({ path, bytes }) => [path, bytes.toString()])
         .sort(),
     ).toEqual([
-      ['.claude/projects/-workspace/a.jsonl', 'claude'],
+      [`.claude/projects/-workspace/${TALK}.jsonl`, 'claude'],
       [ROLLOUT, 'codex'],
-      ['.gemini/tmp/h/chats/session-1.json', 'gemini'],
+      ['.gemini/tmp/h/chats/session-1.jsonl', 'gemini'],
     ])
+    // Two links, an odd name, and what lay beside.
+    expect(leftOut).toEqual([3 + beside.length])
     expect(kept[0]?.includes('secret')).toBe(false)
     // Nothing has changed: nothing is kept anew.
     await conversation.save()
@@ -208,7 +271,7 @@ describe('in a home', () => {
   })
 
   test('T104: a folder of the list that is a link itself is not there', async () => {
-    put('elsewhere/sessions/a.jsonl', 'secret')
+    put(`elsewhere/${ROLLOUT.slice('.codex/'.length)}`, 'secret')
     symlinkSync(join(home, 'elsewhere'), join(home, '.codex'))
     const { hub, kept } = hubWith(null)
     await (await openTranscripts(hub, home)).save()
@@ -221,13 +284,13 @@ describe('in a home', () => {
       ['new', 3000],
       ['middle', 2000],
     ] as const) {
-      put(`.codex/sessions/${name}`, '')
-      truncateSync(join(home, '.codex/sessions', name), TRANSCRIPT_BYTES_MAX / 2)
-      utimesSync(join(home, '.codex/sessions', name), mtimeMs, mtimeMs)
+      put(rollout(name), '')
+      truncateSync(join(home, rollout(name)), TRANSCRIPT_BYTES_MAX / 2)
+      utimesSync(join(home, rollout(name)), mtimeMs, mtimeMs)
     }
     const { hub, logs, newest } = hubWith(null)
     await (await openTranscripts(hub, home)).save()
-    expect(newest().files.map(({ path }) => path)).toEqual(['.codex/sessions/new', '.codex/sessions/middle'])
+    expect(newest().files.map(({ path }) => path)).toEqual([rollout('new'), rollout('middle')])
     expect(logs).toEqual([expect.stringContaining('of the conversation 1 older files are not kept')])
   })
 
@@ -256,7 +319,7 @@ describe('in a home', () => {
       'it holds a file that is no part of a conversation: "../../etc/passwd"',
     ],
   ])('T104: what %s is named and not used, not even in part, and the start is a fresh one', async (_, spoil, why) => {
-    const { hub, logs } = hubWith(spoil(packed(file('.codex/sessions/a', 'whole'), file(ROLLOUT, 'cut'))))
+    const { hub, logs } = hubWith(spoil(packed(file(rollout('a'), 'whole'), file(ROLLOUT, 'cut'))))
     expect((await openTranscripts(hub, home)).begin()).toEqual({
       argv: ['cli', '{earlier}'],
       earlier: '',
@@ -270,7 +333,7 @@ describe('in a home', () => {
     put('elsewhere', 'mine')
     mkdirSync(dirname(join(home, ROLLOUT)), { recursive: true })
     linkSync(join(home, 'elsewhere'), join(home, ROLLOUT))
-    const { hub, logs } = hubWith(packed(file('.codex/sessions/a', 'whole'), file(ROLLOUT, 'theirs')))
+    const { hub, logs } = hubWith(packed(file(rollout('a'), 'whole'), file(ROLLOUT, 'theirs')))
     const { earlier, goesOn } = (await openTranscripts(hub, home)).begin()
     expect([goesOn, earlier]).toEqual([false, expect.stringMatching(/\nsaid$/)])
     expect([readFileSync(join(home, 'elsewhere'), 'utf8'), below('.codex')]).toEqual(['mine', []])
@@ -318,7 +381,7 @@ describe('as a process', () => {
 
   /** A CLI that remembers: its request to a model is every turn of its conversation, which `out/request` holds. */
   const CLI = `
-at = os.path.join(os.environ["HOME"], ".codex/sessions/1.jsonl")
+at = os.path.join(os.environ["HOME"], "${ROLLOUT}")
 goes_on = sys.argv[1] == "resume"
 if goes_on and not os.path.exists(at):
     print("no conversation found", file=sys.stderr); sys.exit(1)
@@ -367,13 +430,13 @@ say(type="item.completed", item={"type": "agent_message", "text": "I answered " 
     expect(await stopped.session.result).toMatchObject({ outcome: 'failed', stopped: true })
     expect(readTranscript(stopped.session.transcripts.at(-1) as Buffer, TASK)).toMatchObject({
       text: 'I answered my first words',
-      files: [{ path: '.codex/sessions/1.jsonl' }],
+      files: [{ path: ROLLOUT }],
     })
   })
 
   test('a CLI that cannot go on with what it was given begins anew in the same start, and is told the text', async () => {
     // The file of another CLI: this one finds none of its own.
-    const bytes = packed(file('.claude/projects/x/1.jsonl', 'of another'))
+    const bytes = packed(file(`.claude/projects/x/${TALK}.jsonl`, 'of another'))
     const ran = await begin(ENDS, { bytes })
     expect(await ran.session.result).toMatchObject({ outcome: 'succeeded' })
     expect(ran.logs()).toContain('the program could not go on with the conversation, and begins anew')

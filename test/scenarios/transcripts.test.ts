@@ -22,11 +22,11 @@ const agents = {
 const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
 const SAID = 'what was said: my-own-words'
 const code = ({ status, body }: Answer) => (status < 300 ? 'ok' : `${status} ${String(body.code)}`)
-const keep = (h: Harness, agent: TestAgent, text = SAID, digest = sha256(text)) =>
+const keep = (h: Harness, agent: TestAgent, text = SAID, digest = sha256(text), query = '') =>
   h.pumped(
     agent.ask({
       method: 'PUT',
-      path: `/v1/transcript/${digest}`,
+      path: `/v1/transcript/${digest}${query}`,
       body: text,
       headers: { 'content-type': 'application/octet-stream', 'x-signed-digest': digest },
     }),
@@ -226,6 +226,18 @@ test('a conversation with the wrong digest or more than 64 MiB is refused and le
   // It begins anew, and what it keeps takes the place.
   expect(code(await keep(h, second, 'a new one'))).toBe('ok')
   expect(filesOf(h)).toEqual([sha256('a new one')])
+})
+
+test('T104: how many other files the shim left out stands in the record; what is no count is refused', async () => {
+  await using h = await createHarness({ agents })
+  const [agent] = await h.bring('coder')
+  const since = h.audit().length
+  expect(code(await keep(h, agent, SAID, sha256(SAID), '?leftOut=3'))).toBe('ok')
+  const [record] = h.audit(since).filter(({ action }) => action === 'transcript.kept')
+  expect(record?.effect).toMatch(/^task:\S+ \d+ B sha256:\S+, 3 other files left out$/)
+  for (const query of ['?leftOut=-1', '?leftOut=many', '?leftOut=1000001', '?other=1'])
+    expect(code(await keep(h, agent, 'more', sha256('more'), query))).toBe('400 schema_invalid')
+  expect(filesOf(h)).toEqual([sha256(SAID)])
 })
 
 test('T104: a backup holds none of it', async () => {

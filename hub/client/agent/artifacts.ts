@@ -27,8 +27,8 @@ export interface Artifacts {
 }
 
 export interface Transcript {
-  /** Keeps it for the next start of this task, in the place of what was kept before. */
-  put(content: Buffer): Promise<void>
+  /** Keeps it for the next start of this task, in the place of what was kept before. `leftOut`: files beside it that are no conversation. */
+  put(content: Buffer, leftOut?: number): Promise<void>
   /** What is kept for this start, whole. Throws `artifact_corrupt`, `unknown_artifact`. */
   get(): Promise<Buffer>
 }
@@ -55,11 +55,11 @@ const GET_BYTES_MAX = 16 * 1024 ** 2
 const WINDOW_BYTES = 4 * 1024 ** 2
 
 const createTranscript = (transport: Transport): Transcript => ({
-  async put(content) {
+  async put(content, leftOut = 0) {
     const sha256 = createHash('sha256').update(content).digest('hex')
     await transport.call({
       method: 'PUT',
-      path: `/v1/transcript/${sha256}`,
+      path: `/v1/transcript/${sha256}${leftOut === 0 ? '' : `?leftOut=${leftOut}`}`,
       body: content,
       contentType: 'application/octet-stream',
       patient: true,
