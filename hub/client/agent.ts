@@ -237,9 +237,16 @@ function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { ter
       else run.stop(new HubError('mode_draining', 'the hub is stopping'), Number(body.graceMs) || STOP_GRACE_MS)
     },
     onEnd(thrown) {
-      const ended = new HubError('token_revoked', `the session ended: ${String(thrown)}`)
+      const handInMs = thrown instanceof HubError ? Number(thrown.facts.handInMs) : 0
+      const isTaken = handInMs > 0
+      const why = isTaken
+        ? 'the hub ended the session, and takes what there is'
+        : `the session ended: ${String(thrown)}`
+      // Any other program was ended by a signal just now: that it exits with 0 says nothing of its work.
+      const returns = isTaken && joined.program.driver === 'sdk'
+      const ended = new HubError('token_revoked', why, { facts: { returns } })
       answers.failAll(ended)
-      run.stop(ended, STOP_GRACE_MS)
+      run.stop(ended, isTaken ? handInMs : STOP_GRACE_MS)
     },
   })
   transport.onRestored(() => pending.repeatAll())

@@ -311,6 +311,7 @@ export const problemShape = z.strictObject({
   detail: z.string().describe('for people; it may change'),
   next: z.string().describe('what to do'),
   retryAfterMs: span.optional(),
+  handInMs: span.optional().describe('of a session that showed no life: how long what it has is still taken'),
   conditions: z.array(z.string()).optional().describe('of a mode that refuses: the conditions that hold'),
   decisionId: z.string().optional().describe('of a refusal by the rules: its record'),
   approval: uuidShape.optional().describe('what waits for a person, or was refused by one'),

@@ -101,6 +101,11 @@ export function createSupervision(options: SupervisionOptions, parts: Supervisio
     sessionChanged({ id, state, exitReason }) {
       // Its tokens have ended with this step. What it had sent ahead on an open line is not carried out either.
       if (state === 'recycling' && exitReason === 'security') entrance?.cut(id)
+      if (state === 'recycling' && exitReason === 'unhealthy') {
+        // Its shim asks again, and hears that it may hand in what it has (late.ts).
+        entrance?.cut(id)
+        messaging.mailboxes.wake(id)
+      }
       if (state !== 'recycled') return
       afterStart.ended(id)
       alerts.resolve(`session_stalled:${id}`, 'The session has ended.')
@@ -144,7 +149,7 @@ export function createSupervision(options: SupervisionOptions, parts: Supervisio
   })
   const reaper = createReaper({
     ...{ clock, log, gate, alerts, modes, tasks, launcher, losses, looks, engineWatch },
-    ...{ containers, ledger, made, cards, custody, release },
+    ...{ containers, ledger, made, cards, custody, release, late: catalogue.late },
   })
   const dispatcher = createDispatcher(options, {
     clock,

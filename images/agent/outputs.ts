@@ -2,7 +2,7 @@
  * What a program leaves in `/workspace/out`, as artifacts named by their path.
  *
  * 1. At the end all of it is stored, just before the result.
- * 2. While the program works, what has changed is kept every ten minutes, and once more when the program falls. It is marked as unfinished: the
+ * 2. While the program works, what has changed is kept every ten minutes, half a minute before the deadline, and when the program falls. It is marked as unfinished: the
  *    hub shows the mark, and what is stored at the end takes its place. So a session that is lost leaves what it had.
  * 3. Keeping never hinders the program: what cannot be kept is left for the next time.
  */
@@ -16,6 +16,8 @@ import type { Classes } from './classes.ts'
 
 /** How often what has changed is kept. */
 export const KEEP_EVERY_MS = 600_000
+/** It is kept once more so long before the deadline: what a program does at its end may take all of its grace. */
+export const KEEP_BEFORE_END_MS = 30_000
 /** How many at once: a session has four connections, and its mail uses one. */
 const AT_ONCE = 2
 const NAMED_MAX = 20

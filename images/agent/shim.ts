@@ -14,7 +14,7 @@ import { loadAddition } from './additions.ts'
 import type { Classes } from './classes.ts'
 import { withEgress } from './egress-environment.ts'
 import { imageEnvironment } from './image-environment.ts'
-import { createOutputs, KEEP_EVERY_MS, type Outputs } from './outputs.ts'
+import { createOutputs, KEEP_BEFORE_END_MS, KEEP_EVERY_MS, type Outputs } from './outputs.ts'
 import type { RepositoryWork } from './repository.ts'
 import { createSilence } from './silence.ts'
 import type { Transcripts } from './transcripts.ts'
@@ -136,6 +136,8 @@ const keep = async () => {
   await outputs.keep()
 }
 setInterval(keep, KEEP_EVERY_MS).unref()
+const keepInMs = hub.joined.deadlineMs - hub.joined.nowMs - KEEP_BEFORE_END_MS
+if (keepInMs > 0) setTimeout(keep, keepInMs).unref()
 /** What there is is kept before the shim ends as a crash: the hub decides whether its task begins again. */
 function leave(why: string): void {
   console.error(why)

@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { SILENCE_TYPE } from '../../hub/protocol/silence.ts'
+import { KEEP_BEFORE_END_MS } from '../../images/agent/outputs.ts'
 import { worksBelow } from '../../images/agent/silence.ts'
 import { createShimBench } from '../support/shim-process.ts'
 
@@ -69,6 +70,25 @@ test('an sdk program that falls, or is ended, keeps what it left as others do', 
     expect(ran.artifact('half.txt')).toBe('half')
     expect(ran.envelopes('result')).toEqual([])
   }
+})
+
+test('S4-41: one whose session the hub has ended is told to, and hands in what it has within the time that it is given', async () => {
+  const ran = await start('command', 'signal.signal(15, lambda *_: sys.exit(0))\nwhile True: time.sleep(1)')
+  await ready(ran)
+  ran.session.end(60_000)
+  expect(await ran.exit).toBe(0)
+  expect(ran.artifact('half.txt')).toBe('half')
+  expect(ran.envelopes('result')).toMatchObject([
+    { body: { outcome: 'failed', stopped: true, error: expect.stringContaining('takes what there is') } },
+  ])
+})
+
+test('S4-41: half a minute before its end what there is is kept, while the program works', async () => {
+  const run = bench.python(`${TEXT}while True: time.sleep(1)`)
+  const ran = await bench.start({ program: { driver: 'command', run }, ttlMs: KEEP_BEFORE_END_MS + 4_000 })
+  await ready(ran)
+  await expect.poll(() => ran.artifact('half.txt'), { interval: 50, timeout: 20_000 }).toBe('half')
+  expect(ran.envelopes('result')).toEqual([])
 })
 
 test('what works is all below the shim but the program itself, however deep, and nothing else', () => {

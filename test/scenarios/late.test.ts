@@ -3,7 +3,7 @@
 import { expect, test } from 'vitest'
 import { EXIT_REASONS } from '../../hub/protocol/task.ts'
 import { stopForSecurity } from '../../hub/work/dispatch/security-stop.ts'
-import { createHarness, type Harness, puppet, type TestAgent } from '../support/hub-harness.ts'
+import { createHarness, forever, type Harness, puppet, type TestAgent } from '../support/hub-harness.ts'
 
 const agents = { slow: { script: puppet, stubborn: true } }
 const show = async (h: Harness, id: string) =>
@@ -88,7 +88,70 @@ test('S4-41: only a person or the clock leaves a session open for what comes lat
   const row = h.hub.work.tasks.session(agent.session)
   if (row === undefined) throw new Error('there is no session')
   const isOpen = EXIT_REASONS.filter((exitReason) => h.hub.work.catalogue.late.isOpen({ ...row, exitReason }))
-  expect([...isOpen].sort()).toEqual(['cancelled', 'operator', 'ttl'])
+  expect([...isOpen].sort()).toEqual(['cancelled', 'operator', 'ttl', 'unhealthy'])
+})
+
+/** It joins, asks for its mail once and then stands still; the test lets it go on. */
+const held = async (agent: TestAgent) => {
+  await agent.join()
+  void agent.receive().catch(() => undefined)
+  return forever(agent)
+}
+/** One that was ended because it showed no life, in its first second after that. */
+async function hung(h: Harness): Promise<{ id: string; agent: TestAgent; endedAtMs: number }> {
+  const id = await h.submit('held')
+  await h.working(1)
+  await h.until(() => h.task(id).state === 'failed', 'its end', 500)
+  return { id, agent: h.started.at(-1) as TestAgent, endedAtMs: h.clock.wallMs() }
+}
+const heldAgents = { held: { script: held, stubborn: true } }
+
+test('S4-41: one that hung is told so when it comes back, has ten seconds to hand in, and what it gives is kept beside the end of its task', async () => {
+  await using h = await createHarness({ agents: heldAgents })
+  const { id, agent, endedAtMs } = await hung(h)
+  expect(h.task(id).error?.detail).toContain('no sign of life')
+  expect(await h.pumped(agent.ask({ method: 'POST', path: '/v1/renew', body: {}, token: null }), 10)).toMatchObject({
+    status: 401,
+    body: { code: 'unauthenticated', handInMs: 10_000 },
+  })
+  await h.until(() => h.clock.wallMs() - endedAtMs > 8000, 'eight seconds', 100)
+  await h.pumped(agent.put('half.txt', 'half'), 10)
+  await h.pumped(agent.resultBody(LATE), 10)
+  expect((await show(h, id)).task).toMatchObject({ state: 'failed', outcome: null, artifacts: [] })
+  expect((await show(h, id)).late).toMatchObject([{ session: agent.session, outcome: LATE, artifacts: [{ size: 4 }] }])
+  const accepted = (await h.operator('POST', `/v1/tasks/${id}/accept`)).body.task as { id: string }
+  expect(await show(h, accepted.id)).toMatchObject({
+    task: { state: 'succeeded', acceptedFrom: id, artifacts: [{ name: 'half.txt' }] },
+  })
+  expect(h.task(id).state).toBe('failed')
+  await h.quiet()
+})
+
+test('S4-41: one that never comes back is gone after those ten seconds and the five of its stop; a stop of everything gives it neither', async () => {
+  await using h = await createHarness({ agents: heldAgents })
+  const first = await hung(h)
+  await h.quiet()
+  const tookMs = h.clock.wallMs() - first.endedAtMs
+  expect(tookMs).toBeGreaterThanOrEqual(14_000)
+  expect(tookMs).toBeLessThan(17_000)
+
+  const second = await hung(h)
+  const stopping = h.operator('POST', '/v1/shutdown', { reason: 'test', emergency: true })
+  await h.until(() => h.engine.containers.size === 0, 'its container is gone')
+  expect(h.clock.wallMs() - second.endedAtMs).toBeLessThan(7000)
+  await stopping
+})
+
+test('S4-41: one that a monitor reported has no time to hand in, and nothing is taken from it', async () => {
+  await using h = await createHarness({ agents: { slow: { script: puppet, stubborn: true, card: { restarts: 0 } } } })
+  const [agent] = await h.bring('slow')
+  const { losses, distrust, tasks, catalogue } = h.hub.work
+  losses.reported(agent.session, 'a runtime monitor reported it: shell')
+  distrust.quarantine.examine(agent.session)
+  const row = tasks.session(agent.session)
+  expect(row).toMatchObject({ state: 'recycling', exitReason: 'unhealthy' })
+  if (row !== undefined) expect([catalogue.late.isOpen(row), catalogue.late.handInMs(row)]).toEqual([false, undefined])
+  await h.quiet()
 })
 
 test('S4-41: a session that misbehaves while it ends is shut out, and what it had handed in is shown to nobody', async () => {

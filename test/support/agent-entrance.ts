@@ -49,6 +49,8 @@ export interface EntranceSession {
   /** The next request whose path begins so is carried out and its answer thrown away. */
   loseAnswer(pathStart: string): void
   revokeToken(): void
+  /** Its session has ended: only what it leaves is taken, for so long as it is told. */
+  end(handInMs: number): void
   /** So many renewals are answered `rate_limited`. */
   refuseRenewals(count: number): void
   /** The wall clock jumps ahead: the next signed request was signed before it and comes too late, and no token is renewed. */
@@ -141,6 +143,7 @@ function createSession(world: World, options: SessionOptions): EntranceSession {
   let joinedAt: number | undefined
   let joinedMs: number | undefined
   let lostPath: string | undefined
+  let handInMs: number | undefined
   let resolveResult: (body: ResultBody) => void = () => {}
   const result = new Promise<ResultBody>((resolve) => {
     resolveResult = resolve
@@ -167,7 +170,9 @@ function createSession(world: World, options: SessionOptions): EntranceSession {
     if (!verify(null, Buffer.from(text), key.object, Buffer.from(header('hub-signature'), 'base64url')))
       return 'unauthenticated'
     if (Math.abs(Date.now() - Number(timestampMs)) > 30_000 || !/^[\w-]{22}$/.test(nonce)) return 'unauthenticated'
-    const needsToken = !isJoin && path !== '/v1/renew'
+    const isLeft = path.startsWith('/v1/artifacts/') || (path === '/v1/send' && body.includes('"kind":"result"'))
+    if (handInMs !== undefined && !isLeft) return 'unauthenticated'
+    const needsToken = !isJoin && path !== '/v1/renew' && handInMs === undefined
     if (needsToken && steppedClock === 'late') {
       steppedClock = 'seen'
       return 'unauthenticated'
@@ -239,7 +244,7 @@ function createSession(world: World, options: SessionOptions): EntranceSession {
     const named = method === 'PUT' ? (artifact ?? conversation) : undefined
     const claimedSha = named ?? (body.length === 0 ? EMPTY_SHA : sha256(body))
     const refused = refusal(request, path, claimedSha, body)
-    if (refused !== undefined) return problem(refused)
+    if (refused !== undefined) return problem(refused, handInMs === undefined ? {} : { handInMs })
     const entry: EntranceSession['seen'][number] = {
       method,
       path,
@@ -346,6 +351,10 @@ function createSession(world: World, options: SessionOptions): EntranceSession {
     },
     loseAnswer(pathStart) {
       lostPath = pathStart
+    },
+    end(ms) {
+      handInMs = ms
+      for (const wake of waiting.splice(0)) wake()
     },
     refuseRenewals(count) {
       renewalsRefused = count

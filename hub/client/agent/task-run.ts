@@ -3,8 +3,8 @@
  *
  * 1. A result is posted exactly once, whatever ends the handler: return, throw, cancel, drain, SIGTERM or the deadline.
  * 2. A task that is stopped before it is done is `failed` with the reason; its value is what the handler still returned, or last marked as
- *    partial. If the hub or a person told it to finish, what it returns within the grace is its result. Any other stop except the deadline says
- *    `stopped`, so that the hub knows that the task was interrupted and did not fail.
+ *    partial. If the hub or a person told it to finish, or the hub ended its session and takes what there is, what it returns within the
+ *    grace is its result. Any other stop except the deadline says `stopped`, so that the hub knows that the task was interrupted and did not fail.
  * 3. The abort comes early enough that a partial result arrives before the deadline.
  * 4. While a question waits for a person the clock stands still, for `waitMs` in all, as it does at the hub (fault C1).
  */
@@ -153,7 +153,7 @@ export function createTaskRun({ task, ttlMs, waitMs = 0, post }: TaskRunOptions)
     })
     await Promise.race([handled, handlerGone])
     const reason = abort.signal.reason as HubError | undefined
-    const finished = reason !== undefined && FINISHES.has(reason.code) && returned
+    const finished = reason !== undefined && (FINISHES.has(reason.code) || reason.facts.returns === true) && returned
     if (reason !== undefined && !finished) failure = `stopped before it was done: ${reason.message}`
     value ??= failure === undefined ? undefined : partialValue
     const cut = reason !== undefined && !finished && reason.code !== 'ttl_expired'

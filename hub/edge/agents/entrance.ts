@@ -55,6 +55,7 @@ export function createAgentEntrance(options: EntranceOptions, outer: Outer) {
     heard: (session) => vitals.heard(session),
     heldBackMs: guard.host.pace.heldBackMs,
     isLate: work.catalogue.late.isOpen,
+    handInMs: work.catalogue.late.handInMs,
     onForeignToken: (session) => endForSecurity(session, 'the token of another session came in on its socket'),
   })
   const plain = createSend({

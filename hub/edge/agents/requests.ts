@@ -6,7 +6,7 @@ import type { KeyObject } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { sha256Hex } from '../../base/canonical.ts'
 import type { Clock } from '../../base/clock.ts'
-import { type HubError, toHubError } from '../../base/errors.ts'
+import { HubError, toHubError } from '../../base/errors.ts'
 import { parseStrictJson } from '../../base/strict-json.ts'
 import type { Call, Gate } from '../../guard/gate.ts'
 import type { Nonces } from '../../guard/identity/nonces.ts'
@@ -103,10 +103,12 @@ export function createAgentAuth(parts: {
   heldBackMs: () => number
   /** Whether something may still come of a session that is being removed. */
   isLate: (session: SessionRow) => boolean
+  /** How long one that showed no life has to hand in what there is, in ms. */
+  handInMs: (session: SessionRow) => number | undefined
   /** It presented a token that never belonged on its socket (T8). */
   onForeignToken: (session: string) => void
 }): AgentAuth {
-  const { tasks, tokens, gate, clock, heard, heldBackMs, isLate, onForeignToken } = parts
+  const { tasks, tokens, gate, clock, heard, heldBackMs, isLate, handInMs, onForeignToken } = parts
   const signed = (request: IncomingMessage, bodySha256: string) => ({
     method: request.method ?? '',
     path: request.url ?? '',
@@ -118,8 +120,11 @@ export function createAgentAuth(parts: {
 
   function liveSession(id: string): SessionRow {
     const row = tasks.session(id)
-    if (row === undefined || !LIVE.has(row.state)) throw unauthenticated('the session has ended')
-    return row
+    if (row !== undefined && LIVE.has(row.state)) return row
+    const leftMs = row === undefined ? undefined : handInMs(row)
+    // Its shim renews its token once more before it gives up, and so hears what it may still do.
+    const facts = leftMs === undefined ? {} : { facts: { handInMs: leftMs } }
+    throw new HubError('unauthenticated', '', { reason: 'the session has ended', ...facts })
   }
   const unproven = (session: string): Principal => {
     const agent = tasks.session(session)?.agent ?? 'unknown'

@@ -1,11 +1,16 @@
 /**
- * What comes after the end: a task was cancelled, stopped or ran out of time, and its shim still hands in what there is.
+ * What comes after the end: a task was cancelled, stopped or ran out of time, or its session showed no life and was ended, and its shim still
+ * hands in what there is.
  *
  * L1. The end of the task stays. What comes is kept beside it, once for each session, until the operator accepts it as a task of its own, or the
  *     task goes with its age. Artifacts that come with it belong to the session and to no task until then, and end with the age of artifacts.
  * L2. Only while its container is being removed, which gives it five seconds, and only over its own socket, signed by the key that joined: its
  *     tokens have ended. It may store artifacts and hand in one result, and nothing else.
- * L3. Never from a session that was stopped for security. One that is stopped so while it ends is shut out, and what it handed in is withheld.
+ * L3. Never from a session that was stopped for security, and never from one that a monitor reported. One that is stopped so while it ends is
+ *     shut out, and what it handed in is withheld.
+ * L4. One that showed no life is told so in the answer to its next request, and has `HAND_IN_MS` before those five seconds begin (reaper.ts): a
+ *     shim that was held up comes back, and a program that computed for too long returns. Its task may begin again meanwhile; what comes is
+ *     kept beside it all the same. Once everything is being stopped, nobody gets that time.
  */
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
@@ -19,8 +24,11 @@ import type { Artifacts, ArtifactView } from '../artifacts.ts'
 import type { SessionRow, TaskRow } from './rows.ts'
 import type { Tasks } from './tasks.ts'
 
-/** A person or the clock ended it; neither says that it did wrong. */
-const ENDED_SO: ReadonlySet<ExitReason> = new Set(['ttl', 'cancelled', 'operator'])
+/** A person, the clock, or its silence ended it; none of them says that it did wrong. */
+const ENDED_SO: ReadonlySet<ExitReason> = new Set(['ttl', 'cancelled', 'operator', 'unhealthy'])
+
+/** How long a session that showed no life may hand in what it has, before it is told to end by SIGTERM. */
+export const HAND_IN_MS = 10_000
 
 /** Owner of the artifacts of a late result: no task has a colon in its id. */
 export const lateOwner = (session: string): string => `late:${session}`
@@ -42,6 +50,8 @@ interface Kept {
 export interface Late {
   /** Whether something may still come from this session. */
   isOpen(session: SessionRow): boolean
+  /** How long it may take for that before SIGTERM, in ms; undefined for one that gets no such time. */
+  handInMs(session: SessionRow): number | undefined
   /** Keeps its result. Throws `already_resolved` for a second one. */
   keep(grant: Grant, session: SessionRow, outcome: TaskOutcome): Kept
   /** Takes nothing more from it, and shows nothing of what it gave. */
@@ -93,14 +103,17 @@ export function createLate(parts: {
       return read === undefined ? [] : [{ session, cameAtMs, outcome: read, accepted, artifacts: own }]
     })
 
+  const isOpen = ({ id, state, exitReason, publicKey, unreadable }: SessionRow): boolean =>
+    state === 'recycling' &&
+    unreadable === null &&
+    publicKey !== null &&
+    exitReason !== null &&
+    ENDED_SO.has(exitReason) &&
+    find.get(id) === undefined
+
   return {
-    isOpen: ({ id, state, exitReason, publicKey, unreadable }) =>
-      state === 'recycling' &&
-      unreadable === null &&
-      publicKey !== null &&
-      exitReason !== null &&
-      ENDED_SO.has(exitReason) &&
-      find.get(id) === undefined,
+    isOpen,
+    handInMs: (session) => (session.exitReason === 'unhealthy' && isOpen(session) ? HAND_IN_MS : undefined),
     keep(grant, { id, task }, outcome) {
       assertGrant(grant, 'task.result')
       if (find.get(id) !== undefined)

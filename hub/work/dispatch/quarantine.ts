@@ -123,7 +123,11 @@ export function createQuarantine(parts: {
       if (session === undefined || session.state === 'recycled') return
       try {
         const call = { principal: CONTAINER, operation: 'session.reap', resource: `session:${id}` } as const
-        const grant = gate.admitStop(call, (proof) => ({ proof, auditEffect: 'evidence is kept first' })).proof
+        const { proof: grant } = gate.admitStop(call, (proof) => {
+          // Nothing that it hands in from now on counts (late.ts).
+          late.shut(proof, session)
+          return { proof, auditEffect: 'evidence is kept first' }
+        })
         void custody.take(grant, session)
       } catch (thrown) {
         log.error({ session: id, reason: toHubError(thrown).reason }, 'evidence of a session could not be kept')

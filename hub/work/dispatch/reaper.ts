@@ -22,6 +22,7 @@ import type { Ledger } from '../sandbox/ledger.ts'
 import type { SessionCards } from '../session-cards.ts'
 import type { Custody } from './custody.ts'
 import { leftMs } from './expiry.ts'
+import type { Late } from './late.ts'
 import type { Launcher } from './launcher.ts'
 import type { Losses } from './losses.ts'
 import type { Made } from './made.ts'
@@ -160,6 +161,8 @@ export interface Reaper {
   outcomeOf(session: string): Removal | undefined
   /** The host denied its stop so often that another try will not differ. */
   isBarred(session: string): boolean
+  /** Everything is being stopped: no session gets time to hand in what it has. */
+  hurry(): void
   /** Containers that did not go at the last try. */
   stuck(): Stuck[]
 }
@@ -180,6 +183,7 @@ export interface ReaperParts {
   made: Pick<Made, 'drop'>
   cards: Pick<SessionCards, 'drop'>
   custody: Pick<Custody, 'take' | 'has' | 'graceMsOf'>
+  late: Pick<Late, 'handInMs'>
   /** Releases everything that the session had: mailbox, entrance, subscriptions, socket folder. */
   release: (session: string) => void
 }
@@ -201,6 +205,7 @@ export function createReaper(parts: ReaperParts): Reaper {
     made,
     cards,
     custody,
+    late,
     release,
   } = parts
   const busy = new Map<string, Promise<void>>()
@@ -208,6 +213,7 @@ export function createReaper(parts: ReaperParts): Reaper {
   /** Sessions past their TTL whose end could not be stored: when to try again, on the monotonic clock. */
   const unwritten = new Map<string, number>()
   const removals = createRemovals()
+  const hurried = new AbortController()
   const resourceOf = (session: string) => ({
     principal: REAPER,
     operation: 'session.reap' as const,
@@ -266,10 +272,22 @@ export function createReaper(parts: ReaperParts): Reaper {
     return containers.recycle(grant, session.containerId ?? session.containerName, { graceMs })
   }
 
+  /** One that showed no life may hand in what it has, until it has ended by itself; never past its time to live (late.ts, L4). */
+  async function handIn(session: SessionRow): Promise<void> {
+    const ms = custody.has(session.id) || modes.has('draining') ? undefined : late.handInMs(session)
+    const exit = launcher.exitOf(session.id)
+    if (ms === undefined || exit === undefined) return
+    const over = new AbortController()
+    const isOver = AbortSignal.any([hurried.signal, over.signal])
+    void exit.then(() => over.abort())
+    await clock.sleep(Math.min(ms, leftMs(session, clock)), isOver)
+  }
+
   async function recycle(session: SessionRow): Promise<void> {
     const farewell =
       session.exitReason === 'done' || session.exitReason === 'failed' ? launcher.exitOf(session.id) : undefined
     if (farewell !== undefined) await Promise.race([farewell, clock.sleep(FAREWELL_MS)])
+    await handIn(session)
     const grant = gate.admitStop(resourceOf(session.id), (proof) => proof)
     const outcome = await endContainer(grant, session)
     removals.note(session.id, outcome)
@@ -372,6 +390,7 @@ export function createReaper(parts: ReaperParts): Reaper {
     idle: async () => {
       while (busy.size > 0) await Promise.all(busy.values())
     },
+    hurry: () => hurried.abort(),
     outcomeOf: removals.of,
     isBarred: removals.isBarred,
     stuck: stubborn.list,

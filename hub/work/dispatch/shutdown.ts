@@ -276,6 +276,7 @@ export function createShutdown(options: { waitMs: number }, parts: StopParts): S
       over = undefined
     }
     beginStop(modes, request)
+    reaper.hurry()
     const waitMs = isEmergency(request.by) ? 0 : request.drain ? DRAIN_MAX_MS : options.waitMs
     waitUntilMs = Math.min(waitUntilMs, clock.monotonicMs() + waitMs)
     if (request.by !== 'operator') parts.custody.hurry()

@@ -46,6 +46,8 @@ export interface Mailboxes {
   close(session: string): void
   /** Takes nothing more from others. What waits can still be read, and the hub's own words still come (docs/safety.md 5). */
   seal(session: string): void
+  /** Answers who waits for mail now, although there is none. */
+  wake(session: string): void
   isOpen(session: string): boolean
   /** Removes waiting mail that must not be delivered any more. Answers what that was; each `about` is the object that `test` was given. */
   keepOnly(test: (session: string, about: About) => boolean): About[]
@@ -230,6 +232,10 @@ export function createMailboxes(options: {
     seal(session) {
       const box = boxes.get(session)
       if (box !== undefined) box.sealed = true
+    },
+    wake(session) {
+      const box = boxes.get(session)
+      if (box !== undefined) wake(box)
     },
     isOpen: (session) => boxes.has(session),
     keepOnly(test) {

@@ -9,7 +9,11 @@ afterEach(() => void vi.useRealTimers())
 
 const HOUR_MS = 3_600_000
 /** A task told to finish within `graceMs`, whose handler takes `takesMs` from there; what it posts. */
-async function finished(graceMs: number, takesMs: number): Promise<ResultBody | undefined> {
+async function finished(
+  graceMs: number,
+  takesMs: number,
+  why = new HubError('mode_draining'),
+): Promise<ResultBody | undefined> {
   const posted: ResultBody[] = []
   const free = { params: {}, inputs: null, capabilities: [], parent: null, depthLeft: 0, tasksLeft: 0 }
   const task = { task: 't', attempt: 1, ...free }
@@ -21,7 +25,7 @@ async function finished(graceMs: number, takesMs: number): Promise<ResultBody | 
     },
   })
   const done = run.run(() => new Promise((resolve) => setTimeout(() => resolve('whole'), takesMs)))
-  run.stop(new HubError('mode_draining'), graceMs)
+  run.stop(why, graceMs)
   await vi.advanceTimersByTimeAsync(graceMs)
   await done
   return posted[0]
@@ -38,6 +42,12 @@ test.each([
 ])('told to finish, a handler has %s; what comes later is not waited for (S0-15)', async (_, graceMs, inTime, late) => {
   expect(await finished(graceMs, inTime)).toMatchObject({ outcome: 'succeeded', value: 'whole' })
   expect(await finished(graceMs, late)).toMatchObject({ outcome: 'failed' })
+})
+
+test('S4-41: what a program of the SDK returns after the hub has ended its session is its result; of any other it is not', async () => {
+  const ended = (returns: boolean) => new HubError('token_revoked', 'it was ended', { facts: { returns } })
+  expect(await finished(10_000, 5000, ended(true))).toEqual({ outcome: 'succeeded', value: 'whole' })
+  expect(await finished(10_000, 5000, ended(false))).toMatchObject({ outcome: 'failed', stopped: true, value: 'whole' })
 })
 
 /** Working time of 60 s, and 30 s that questions may wait; steps are spans and what happens after them. When the handler was aborted, in s. */

@@ -44,6 +44,7 @@ function authOver(...looks: SessionRow[]) {
     clock: home.clock,
     heard: () => undefined,
     isLate: () => false,
+    handInMs: () => undefined,
     onForeignToken: () => undefined,
     heldBackMs: () => 0,
   })
