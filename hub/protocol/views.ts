@@ -333,7 +333,6 @@ export type AgentView = z.output<typeof agentShape>
 export type ApprovalView = z.output<typeof approvalShape>
 
 // What is shown of the rules, of what they decided, and why.
-
 export const policyShape = z.strictObject({
   version: z.int(),
   revision: z.string(),

@@ -28,7 +28,7 @@ import type { Tasks } from './tasks.ts'
 const ENDED_SO: ReadonlySet<ExitReason> = new Set(['ttl', 'cancelled', 'operator', 'unhealthy'])
 
 /** How long a session that showed no life may hand in what it has, before it is told to end by SIGTERM. */
-export const HAND_IN_MS = 10_000
+const HAND_IN_MS = 10_000
 
 /** Owner of the artifacts of a late result: no task has a colon in its id. */
 export const lateOwner = (session: string): string => `late:${session}`

@@ -272,7 +272,7 @@ export function createReaper(parts: ReaperParts): Reaper {
     return containers.recycle(grant, session.containerId ?? session.containerName, { graceMs })
   }
 
-  /** One that showed no life may hand in what it has, until it has ended by itself; never past its time to live (late.ts, L4). */
+  /** One that showed no life may hand in what it has, until it has ended by itself; never past its time to live (late.ts). */
   async function handIn(session: SessionRow): Promise<void> {
     const ms = custody.has(session.id) || modes.has('draining') ? undefined : late.handInMs(session)
     const exit = launcher.exitOf(session.id)
