@@ -148,6 +148,8 @@ function withNpm(
     // Below `npm run --silent` npm would not say what is wrong.
     const loud = ['--loglevel=error', '--color=false']
     const still = ['--ignore-scripts', '--no-audit', '--no-fund', '--no-update-notifier', '--omit=dev', ...loud]
+    // The lock is the same whatever this person's npm is set to, and names where each archive lies: a build by it asks for nothing else.
+    still.push('--omit-lockfile-registry-resolved=false')
     run(process.execPath, [join(npm, 'bin/npm-cli.js'), ...words, ...still], folder, npmWhy)
   }
   const known = before !== undefined && isSame(before.wanted, wanted) ? before : undefined

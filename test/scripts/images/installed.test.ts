@@ -75,6 +75,15 @@ describe.skipIf(npmFolder() === undefined)('packages of npm', () => {
     ).toEqual([])
   })
 
+  test('have the same lock whatever npm is set to: it names where each archive lies, so a build by it asks for nothing else', () => {
+    const first = install({ npm: ['small@1.2.3'], lockFile: join(root, 'plain.lock') })
+    vi.stubEnv('npm_config_omit_lockfile_registry_resolved', 'true')
+    const other = install({ npm: ['small@1.2.3'], lockFile: join(root, 'set.lock') })
+    vi.stubEnv('npm_config_omit_lockfile_registry_resolved', undefined)
+    expect(readFileSync(other.lockFile, 'utf8')).toBe(readFileSync(first.lockFile, 'utf8'))
+    expect(readFileSync(first.lockFile, 'utf8')).toMatch(/"resolved": "http/)
+  })
+
   test('that want an install script are named, and it does not run', () => {
     const { said } = install({ npm: ['scripted@2.0.0'] })
     expect(said).toEqual([expect.stringMatching(/scripted@2\.0\.0 wants its install script, which does not run/)])
