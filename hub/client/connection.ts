@@ -50,15 +50,15 @@ export interface EventWords {
 const ANSWER_MS = 30_000
 const TRANSFER_MS = 600_000
 
+/** What requests are checked by. Whoever will send one may load it while something else is waited for. */
+export const loadShapes = () => Promise.all([import('../protocol/judging.ts'), import('../protocol/operations.ts')])
+
 /** Checks what a person typed by the shape of the operation. The shapes are loaded only if there is something to check. @throws Problem usage */
 export async function judgeRequest(operation: OperationName, request: Record<string, unknown>): Promise<void> {
   const route = ROUTES[operation]
   // A request that only reads and names nothing needs no check.
   if (route?.method === 'GET' && !route.path.includes(':') && Object.keys(request).length === 0) return
-  const [{ judgeValue }, { OPERATIONS }] = await Promise.all([
-    import('../protocol/judging.ts'),
-    import('../protocol/operations.ts'),
-  ])
+  const [{ judgeValue }, { OPERATIONS }] = await loadShapes()
   const [fault] = judgeValue(request, OPERATIONS[operation].request, () => ({ line: 1, column: 1 })).faults
   if (fault !== undefined) throw usage(`${fault.key === '' ? operation : fault.key}: ${fault.message}`)
 }

@@ -9,5 +9,5 @@ export async function benchAgents(say: (line: string) => void, options: { rounds
   needRepositoryTools()
   const chat = await benchChat(say)
   const repository = await benchRepository(say, options)
-  return [...(await benchImport(say)), ...repository, ...chat]
+  return [...(await benchImport(say, options)), ...repository, ...chat]
 }

@@ -23,7 +23,7 @@ const names = (out: Buffer): string[] => out.toString().split('\0').filter(Boole
  * How objects are packed that git has not packed yet: as they are, hardly compressed. What it has packed is copied, deltas and all. To look for
  * deltas among the others is nine tenths of the time of a repository that was never packed, and saves a way that ends on this machine.
  */
-const AS_THEY_ARE = ['-c', 'pack.window=0', '-c', 'pack.compression=1']
+export const AS_THEY_ARE = ['-c', 'pack.window=0', '-c', 'pack.compression=1']
 
 const KEYS = '^-----BEGIN [A-Z ]*PRIVATE KEY-----'
 const POINTERS = '^version https://git-lfs.github.com/spec/v1'

@@ -3,6 +3,7 @@ import { statSync } from 'node:fs'
 import path from 'node:path'
 import type { FolderRef } from '../../../protocol/envelope.ts'
 import { BUNDLE_NAME, type Repository } from '../../../protocol/task-spec.ts'
+import { loadShapes } from '../../connection.ts'
 import { packFile } from '../../pack.ts'
 import { usage } from '../../problem.ts'
 import { bundleRepository, type RepositoryFacts } from '../../repository/bundle.ts'
@@ -81,6 +82,8 @@ async function withBundle<T>(
     const facts = await bundleRepository(wish.dir, wish.name, path.join(folder, 'mirror'), file, (bytes) => {
       if (bytes > INPUT_LIMITS.bytesMax) throw tooLarge(wish.dir, bytes)
       spool.requireRoom(bytes)
+      // Now git is at work, and this process is not. Who needs it says why it cannot be loaded.
+      void loadShapes().catch(() => undefined)
     })
     terminal.live('')
     return await use(facts, file)
