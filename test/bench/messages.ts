@@ -3,7 +3,7 @@
  * beside a raw relay of the same payload that forwards and acknowledges and checks nothing, in the same run.
  */
 import { type ChildProcess, fork } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { closeSync, fdatasyncSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -235,6 +235,25 @@ async function signedRequests(client: FrameClient): Promise<number> {
   return done / ((performance.now() - startedAt) / 1000)
 }
 
+const SYNCED_BYTES = 64 * 1024
+
+/** What the disk alone takes: so many bytes, about those of one commit, at the end of a file, and synced. p50 and p99. */
+function syncsOf(file: string, spanMs: number): { p50Ms: number; p99Ms: number } {
+  const handle = openSync(file, 'w')
+  const bytes = Buffer.alloc(SYNCED_BYTES, 1)
+  const took: number[] = []
+  for (const endAt = performance.now() + spanMs; performance.now() < endAt; ) {
+    const from = performance.now()
+    writeSync(handle, bytes)
+    fdatasyncSync(handle)
+    took.push(performance.now() - from)
+  }
+  closeSync(handle)
+  rmSync(file)
+  took.sort((a, b) => a - b)
+  return { p50Ms: quantile(took, 0.5), p99Ms: quantile(took, 0.99) }
+}
+
 const round = (value: number, digits = 0) => Math.round(value * 10 ** digits) / 10 ** digits
 
 export async function benchMessages(say: (line: string) => void): Promise<Figure[]> {
@@ -263,7 +282,10 @@ export async function benchMessages(say: (line: string) => void): Promise<Figure
     }
     if (process.env.HUB_BENCH_PROF !== undefined) return []
     const steady = await drive(hub.child, hub.lanes, 0, SPAN_MS, 10_000)
-    say(`at ${round(steady.perSecond)}/s: p50 ${round(steady.p50Ms, 2)} ms, p99 ${round(steady.p99Ms, 2)} ms`)
+    const disk = syncsOf(join(folder, 'synced'), SPAN_MS / 2)
+    say(
+      `at ${round(steady.perSecond)}/s: p50 ${round(steady.p50Ms, 2)} ms, p99 ${round(steady.p99Ms, 2)} ms; the disk alone p50 ${round(disk.p50Ms, 2)} ms, p99 ${round(disk.p99Ms, 2)} ms`,
+    )
     const replies = await requestReply(hub.clients, hub.ids, 8)
     say(`request and reply: ${round(replies)}/s`)
     const [first] = hub.clients
@@ -297,6 +319,7 @@ export async function benchMessages(say: (line: string) => void): Promise<Figure
       figure('p50Ms', at64.hub.p50Ms, 'ms', 'send to ack at 64 in flight', 2),
       figure('p99Ms', at64.hub.p99Ms, 'ms', 'send to ack at 64 in flight', 2),
       figure('p99At10kMs', steady.p99Ms, 'ms', 'send to ack at 10 000 a second', 2),
+      figure('syncP99Ms', disk.p99Ms, 'ms', 'the disk alone: 64 KiB at the end of a file, and synced', 2),
       figure('requestReplyPerSecond', replies, '/s', 'round trips between sessions, 8 in flight each'),
       figure('signedRequestsPerSecond', signed, '/s', 'signed requests over one socket, 3 at a time'),
       figure('rssStartMb', rssStart / 1024 ** 2, 'MB', 'resident memory of the hub before the long run'),
