@@ -68,6 +68,12 @@ function repositoryOf(bytes: number): GitScene {
   return scene
 }
 
+/** Each round brings something new: what the hub has already is not sent again. */
+function renew(scene: GitScene, at: number): void {
+  scene.git('switch', '--quiet', 'main')
+  scene.commit({ round: `${at}\n` }, 'A round')
+}
+
 interface Bench extends AsyncDisposable {
   home: ContainerHome
   models: ModelServer
@@ -155,6 +161,11 @@ const watchedIn = (text: string): number[] => {
   return times
 }
 
+async function joinedAtMs({ door }: ContainerHome): Promise<number> {
+  const { records } = await door.call('audit.list', { action: 'session.joined', limit: 1 })
+  return records[0]?.atMs ?? Number.NaN
+}
+
 async function byHub({ home }: Bench, dir: string): Promise<Start> {
   const out = mkdtempSync(join(tmpdir(), 'bench-out-'))
   try {
@@ -163,10 +174,9 @@ async function byHub({ home }: Bench, dir: string): Promise<Start> {
     const task = await home.json<Task & { createdAtMs: number }>('submit', CLI_AGENT, ...words)
     if (task.state !== 'succeeded') throw new Error(`the CLI failed: ${JSON.stringify(task)}`)
     const [started = 0, first = 0] = watchedIn(readFileSync(join(out, 'first'), 'utf8'))
-    const { records } = await home.door.call('audit.list', { action: 'session.joined', limit: 1 })
     return {
       accepted: task.createdAtMs - beginMs,
-      joined: (records[0]?.atMs ?? Number.NaN) - beginMs,
+      joined: (await joinedAtMs(home)) - beginMs,
       started: started - beginMs,
       first: first - beginMs,
     }
@@ -227,9 +237,10 @@ async function measureFirstOutput(bench: Bench, say: Say, rounds: number) {
   const scene = repositoryOf(5 * MB)
   try {
     const bundle = join(scene.dir, '.git', 'source.bundle')
-    scene.git('bundle', 'create', '--quiet', bundle, 'main')
     const rows: { hub: Start; bare: Start; limited: Start }[] = []
     for (let at = -1; at < rounds; at += 1) {
+      renew(scene, at)
+      scene.git(...AS_THEY_ARE, 'bundle', 'create', '--quiet', bundle, 'main')
       const row = {
         bare: await bare(bench, bundle),
         hub: await byHub(bench, scene.dir),
@@ -261,16 +272,26 @@ async function measureFirstOutput(bench: Bench, say: Say, rounds: number) {
   }
 }
 
+/** In milliseconds since the beginning: the task is there, its shim has joined, its result is told, its branch is here. */
+interface Round {
+  accepted: number
+  joined: number
+  ended: number
+  back: number
+}
+
 /** As a person does it: two commands. */
-async function roundByHub({ home, run }: Bench, scene: GitScene, at: number): Promise<number> {
-  const begin = performance.now()
-  const task = await home.json<Task>('submit', COMMITTER, '--repo', scene.dir, '--base', 'main', '--wait')
+async function roundByHub({ home, run }: Bench, scene: GitScene, at: number): Promise<Round> {
+  const beginMs = Date.now()
+  const words = ['--repo', scene.dir, '--base', 'main', '--wait']
+  const task = await home.json<Task & { createdAtMs: number }>('submit', COMMITTER, ...words)
+  const ended = Date.now() - beginMs
   if (task.state !== 'succeeded') throw new Error(`the agent failed: ${JSON.stringify(task)}`)
   await run('branch', 'checkout', task.id, '--repo', scene.dir, '--as', `back-${at}`)
-  const ms = performance.now() - begin
+  const back = Date.now() - beginMs
   if (scene.git('log', '--format=%s', '-1', `back-${at}`) !== 'One file')
     throw new Error('the branch did not come back')
-  return ms
+  return { accepted: task.createdAtMs - beginMs, joined: (await joinedAtMs(home)) - beginMs, ended, back }
 }
 
 /** Bundle, clone, commit, bundle, fetch. Packed as `hub submit` has it: by its own defaults git would look for deltas, for several times as long. */
@@ -295,11 +316,19 @@ function roundByGit(scene: GitScene, at: number): number {
 async function measureRoundTrip(bench: Bench, say: Say, rounds: number) {
   const scene = repositoryOf(50 * MB)
   try {
-    const pairs: { hub: number; bare: number }[] = []
-    for (let at = 0; at < rounds; at += 1)
+    const pairs: { hub: Round; bare: number }[] = []
+    for (let at = 0; at < rounds; at += 1) {
+      renew(scene, at)
       pairs.push({ bare: roundByGit(scene, at), hub: await roundByHub(bench, scene, at) })
-    const [hub, raw] = [spreadOf(pairs.map((pair) => pair.hub)), spreadOf(pairs.map((pair) => pair.bare))]
+    }
+    const spread = (of: (round: Round) => number) => spreadOf(pairs.map((pair) => of(pair.hub)))
+    const [hub, raw] = [spread(({ back }) => back), spreadOf(pairs.map((pair) => pair.bare))]
     say(`50 MB in and out by git alone: ${raw.text} ms; by the hub: ${hub.text} ms`)
+    const step = (name: string, of: (round: Round) => number) => say(`  ${name}: ${spread(of).text} ms`)
+    step('hub submit, until its task is there', ({ accepted }) => accepted)
+    step('the container, until its shim has joined', ({ accepted, joined }) => joined - accepted)
+    step('clone, commit and branch, until the result is told', ({ joined, ended }) => ended - joined)
+    step('hub branch checkout', ({ ended, back }) => back - ended)
     return { hub, raw }
   } finally {
     scene.remove()
