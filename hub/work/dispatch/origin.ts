@@ -1,6 +1,7 @@
 /** Who asked for a task, through whom, and what class its data is of. The rules are asked this wherever a session of the task may begin (policies/tasks.rego). Pure. */
 import type { DataClass } from '../../protocol/data-class.ts'
-import { SERVICES, type TaskRow } from './rows.ts'
+import { SERVICES } from './queue-rows.ts'
+import type { TaskRow } from './rows.ts'
 
 export interface Origin {
   /** A person or their token; another agent; or the hub itself, for a service. */

@@ -19,6 +19,8 @@ import { type TaskSpec, taskSpecShape } from '../../protocol/task-spec.ts'
 import type { Store } from '../../store/database.ts'
 import { beginsOrEnds, valuesOf } from '../../store/id-part.ts'
 import { type Column, isObject, isTexts, json, oneOf, readRow } from '../../store/reading.ts'
+import { createQueueRows, type QueueRows, SERVICES } from './queue-rows.ts'
+import { createTreeRows, type TreeRows } from './tree-rows.ts'
 
 /** Why a row cannot be read. The values it then shows allow nothing (store/reading.ts). */
 interface Readable {
@@ -107,13 +109,6 @@ export interface SessionRow extends Readable {
   endedAtMs: number | null
 }
 
-/** How many queued tasks are looked at: for one agent or one set of capabilities, and in all. */
-const QUEUE_SHARE = 32
-const QUEUE_MAX = 512
-
-/** The hub itself asks for the tasks of services. */
-export const SERVICES = 'hub:services'
-
 /** Everything that may still have a container, also if its state is damaged (fault G3). The index `session_not_ended` covers exactly this. */
 const NOT_ENDED = `state <> 'recycled'`
 /** Sorts after every id. */
@@ -198,34 +193,13 @@ const sessionRow = (raw: unknown): SessionRow => toRow<SessionRow>(raw, SESSION)
 /** What routing needs of a live session: three columns, since it is read for every message. */
 export type Peer = Pick<SessionRow, 'id' | 'agent' | 'task'>
 
-export interface TaskRows {
+export interface TaskRows extends QueueRows<TaskRow>, TreeRows<TaskRow> {
   task(id: string): TaskRow | undefined
   /** By key and principal together, as `asking.ts` joins them. */
   taskByKey(idempotencyKey: string): TaskRow | undefined
   taskByDelegate(parentSession: string, delegateId: string): TaskRow | undefined
   /** Newest first. `before` is the id of the last one seen. */
   tasks(query: { limit: number; before?: string; state?: string; parent?: string; part?: string }): TaskRow[]
-  children(parent: string): TaskRow[]
-  /** Reads none of the tasks themselves. */
-  countChildren(parent: string): number
-  hasUnfinishedChildren(parent: string): boolean
-  /** The root above a task, and how many tasks its whole tree holds, the root included. */
-  tree(task: string): { root: string; size: number }
-  /** The task at its root alone, and whose it is. Undefined for a task that nobody knows. */
-  rootOf(task: string): { root: string; rootAgent: string | null } | undefined
-  /** When the latest tasks below the root of this one were made, newest first. */
-  latestChildren(task: string, limit: number): number[]
-  /**
-   * What may start: the first task of each agent before the second of any. So a thousand tasks of one busy agent hide no other's (fault
-   * D11), and one whose start waits for a person hides none. A wait that began in the future comes from a wall clock that was set back since; it holds nothing up (T71).
-   */
-  queued(nowMs: number): TaskRow[]
-  /** Those that are queued or running, without the hub's own tasks of services. */
-  countByState(): Record<string, number>
-  /** Queued and waiting for the operator's word. */
-  countHeld(): number
-  /** Whether any queued task of people or agents may start without a word. */
-  hasUnheld(): boolean
   /** The unfinished task of a service, and its latest ones, newest first. */
   openServiceTask(agent: string): TaskRow | undefined
   serviceTasks(agent: string, limit: number): TaskRow[]
@@ -256,8 +230,6 @@ export function createTaskRows(store: Store): TaskRows {
   const [peersAll, peerById] = [store.prepare(peers), store.prepare(`${peers} and id = ?`)]
   const peersOf = store.prepare(`${peers} and agent = ?`)
   const parentOf = store.prepare('select parent_session from task where id = ?').pluck()
-  const openChild = store.prepare(`select 1 from task where parent = ? and state in ('queued', 'running') limit 1`)
-  const countOf = store.prepare('select count(*) from task where parent = ?').pluck()
   const standing = store.prepare('select state, generation from session where id = ?')
   const usersHeld = store.prepare(`select uid from session where ${NOT_ENDED} and uid is not null`).pluck()
   const userLast = store.prepare('select uid from session order by created_at_ms desc limit 1').pluck()
@@ -266,16 +238,9 @@ export function createTaskRows(store: Store): TaskRows {
     const raw = store.prepare(sql).get(...values)
     return raw === undefined ? undefined : map(raw)
   }
-  const rootOf = (task: string) =>
-    store
-      .prepare(
-        `with recursive up(id, parent, agent) as (select id, parent, agent from task where id = ? union all
-           select task.id, task.parent, task.agent from task join up on task.id = up.parent)
-         select id as root, agent as rootAgent from up where parent is null`,
-      )
-      .get(task) as { root: string; rootAgent: string | null } | undefined
-
   return {
+    ...createQueueRows(store, taskRow),
+    ...createTreeRows(store, taskRow),
     task: (id) => one(taskRow, 'select * from task where id = ?', id),
     taskByKey: (key) => one(taskRow, 'select * from task where idempotency_key = ?', key),
     taskByDelegate: (session, id) =>
@@ -293,63 +258,6 @@ export function createTaskRows(store: Store): TaskRows {
         ...(part === undefined ? [] : valuesOf(part)),
         limit,
       ).map(taskRow),
-    countChildren: (parent) => countOf.get(parent) as number,
-    hasUnfinishedChildren: (parent) => openChild.get(parent) !== undefined,
-    children: (parent) => all('select * from task where parent = ? order by id', parent).map(taskRow),
-    latestChildren: (task, limit) =>
-      store
-        .prepare(
-          `with recursive down(id) as (select ? union all select task.id from task join down on task.parent = down.id)
-           select created_at_ms from down join task using (id) where parent is not null order by 1 desc limit ?`,
-        )
-        .pluck()
-        .all(rootOf(task)?.root, limit) as number[],
-    rootOf,
-    tree(task) {
-      const root = rootOf(task)?.root ?? task
-      const size = store
-        .prepare(
-          `with recursive down(id) as (select ? union all select task.id from task join down on task.parent = down.id)
-           select count(*) from down`,
-        )
-        .pluck()
-        .get(root) as number
-      return { root, size }
-    },
-    queued: (nowMs) =>
-      all(
-        `select task.* from (
-           select id, row_number() over (partition by coalesce(agent, needs), sensitivity order by depth desc, priority desc, created_at_ms) as place
-             from task where state = 'queued' and held = 0 and (not_before_ms <= ? or waits_from_ms > ?)
-               and id not in (select task from approval where act is not null and state in ('asked', 'approved')
-                 and operation = 'task.dispatch' and state = 'asked' and task is not null)
-         ) as due join task on task.id = due.id where place <= ${QUEUE_SHARE}
-         order by place, depth desc, priority desc, created_at_ms limit ${QUEUE_MAX}`,
-        nowMs,
-        nowMs,
-      ).map(taskRow),
-    countByState: () =>
-      Object.fromEntries(
-        (
-          all(
-            `select state, count(*) as n from task where state in ('queued', 'running') and requested_by <> '${SERVICES}' group by state`,
-          ) as {
-            state: string
-            n: number
-          }[]
-        ).map(({ state, n }) => [state, n]),
-      ),
-    countHeld: () =>
-      Number(
-        store
-          .prepare(`select count(*) from task where state = 'queued' and held = 1 and requested_by <> '${SERVICES}'`)
-          .pluck()
-          .get(),
-      ),
-    hasUnheld: () =>
-      store
-        .prepare(`select 1 from task where state = 'queued' and held = 0 and requested_by <> ? limit 1`)
-        .get(SERVICES) !== undefined,
     openServiceTask: (agent) =>
       one(
         taskRow,

@@ -16,7 +16,8 @@ import { type Modes, permits } from '../../guard/modes.ts'
 import { hubPrincipal } from '../../guard/principal.ts'
 import type { Agent, Registry } from '../registry.ts'
 import { FROM_SERVICES } from './origin.ts'
-import { SERVICES, type TaskRow } from './rows.ts'
+import { SERVICES } from './queue-rows.ts'
+import type { TaskRow } from './rows.ts'
 import type { Tasks } from './tasks.ts'
 
 const PRINCIPAL = hubPrincipal('services')

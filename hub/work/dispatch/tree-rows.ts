@@ -1,0 +1,54 @@
+/** The tree that tasks are: what is below one, and what is above it. `map` reads a row (rows.ts). */
+import type { Store } from '../../store/database.ts'
+
+export interface TreeRows<Row> {
+  children(parent: string): Row[]
+  /** Reads none of the tasks themselves. */
+  countChildren(parent: string): number
+  hasUnfinishedChildren(parent: string): boolean
+  /** The root above a task, and how many tasks its whole tree holds, the root included. */
+  tree(task: string): { root: string; size: number }
+  /** The task at its root alone, and whose it is. Undefined for a task that nobody knows. */
+  rootOf(task: string): { root: string; rootAgent: string | null } | undefined
+  /** When the latest tasks below the root of this one were made, newest first. */
+  latestChildren(task: string, limit: number): number[]
+}
+
+export function createTreeRows<Row>(store: Pick<Store, 'prepare'>, map: (raw: unknown) => Row): TreeRows<Row> {
+  const openChild = store.prepare(`select 1 from task where parent = ? and state in ('queued', 'running') limit 1`)
+  const countOf = store.prepare('select count(*) from task where parent = ?').pluck()
+  const rootOf = (task: string) =>
+    store
+      .prepare(
+        `with recursive up(id, parent, agent) as (select id, parent, agent from task where id = ? union all
+           select task.id, task.parent, task.agent from task join up on task.id = up.parent)
+         select id as root, agent as rootAgent from up where parent is null`,
+      )
+      .get(task) as { root: string; rootAgent: string | null } | undefined
+
+  return {
+    countChildren: (parent) => countOf.get(parent) as number,
+    hasUnfinishedChildren: (parent) => openChild.get(parent) !== undefined,
+    children: (parent) => store.prepare('select * from task where parent = ? order by id').all(parent).map(map),
+    latestChildren: (task, limit) =>
+      store
+        .prepare(
+          `with recursive down(id) as (select ? union all select task.id from task join down on task.parent = down.id)
+           select created_at_ms from down join task using (id) where parent is not null order by 1 desc limit ?`,
+        )
+        .pluck()
+        .all(rootOf(task)?.root, limit) as number[],
+    rootOf,
+    tree(task) {
+      const root = rootOf(task)?.root ?? task
+      const size = store
+        .prepare(
+          `with recursive down(id) as (select ? union all select task.id from task join down on task.parent = down.id)
+           select count(*) from down`,
+        )
+        .pluck()
+        .get(root) as number
+      return { root, size }
+    },
+  }
+}
