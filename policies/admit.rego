@@ -37,7 +37,7 @@ answer := data.hub.sandbox.answer if {
 } else := data.hub.tasks.answer if {
 	input.principal.kind == "agent"
 } else := data.hub.tasks.answer if {
-	input.operation in {"service.start", "task.dispatch", "task.release", "task.retry", "task.submit"}
+	input.operation in {"run.step", "service.start", "task.dispatch", "task.release", "task.retry", "task.submit"}
 } else := data.hub.operator.answer
 
 # The shapes of an answer. A refusal's reason names the line to change, where a line would change it; its code is one of RULE_CODES

@@ -101,6 +101,8 @@ owner_only := {
 	"operator.heartbeat",
 	"policy.reload",
 	"retention.prune",
+	"run.create",
+	"run.release",
 	"session.revoke",
 	"task.accept",
 	"token.create",

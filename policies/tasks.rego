@@ -20,6 +20,8 @@ answer := dispatch if input.operation == "task.dispatch"
 
 answer := service if input.operation == "service.start"
 
+answer := step if input.operation == "run.step"
+
 answer := delegate if input.operation == "task.delegate"
 
 answer := artifact if input.operation in {"artifact.get", "artifact.list"}
@@ -272,6 +274,22 @@ dispatch_ttl := min([
 
 # Text compares as greater than any number, so a span must be a number before it is compared.
 to_span(value) := value if is_number(value)
+
+# --- run.step: asked for every start of a step. A run gives no more than whoever asked for it could have asked for directly.
+
+step := admit.yes(rule) if {
+	runner
+	permits(input.resource.agent)
+} else := chosen if {
+	runner
+} else := admit.no(rule, ["only the hub's runner starts steps"]) if {
+	not runner
+} else := refusal
+
+runner if {
+	input.principal.kind == "hub"
+	input.principal.id == "runner"
+}
 
 # --- service.start: a session that always runs is a right of its own (S0-1)
 

@@ -415,6 +415,33 @@ test_nobody_else_starts_a_service if {
 	start({"kind": "agent", "id": "services"}, {"agent": "lead"}).allow == false
 }
 
+# --- run.step
+
+step(principal, resource) := answer({
+	"operation": "run.step", "principal": principal,
+	"resource": object.union({"agent": "lead", "needs": [], "origin": people}, resource),
+})
+
+runner := {"kind": "hub", "id": "runner"}
+
+test_a_step_starts_only_what_whoever_asked_for_the_run_may_start if {
+	step(runner, {}) == {"allow": true, "reason": "allowed", "rule": "hub.tasks.step"}
+	step(runner, {"agent": null, "needs": ["read"]}).narrow == {"agents": ["lead"]}
+	step(runner, {"agent": "reader"}) == {
+		"allow": false, "code": "policy_denied", "rule": "hub.tasks.step",
+		"reason": "agent reader takes no submitted tasks: set agents.reader.submit to true in policy/data.json",
+	}
+	step(runner, {"agent": "reader", "origin": {"by": "agent", "parent": "lead"}}).allow == true
+	step(runner, {"agent": "reader", "origin": {"by": "agent", "parent": "reader"}}).allow == false
+	step(runner, {"sensitivity": "restricted"}).allow == false
+}
+
+test_nobody_else_starts_a_step if {
+	step({"kind": "hub", "id": "dispatcher"}, {}).reason == "only the hub's runner starts steps"
+	step({"kind": "operator", "id": "runner"}, {}).allow == false
+	step({"kind": "agent", "id": "runner"}, {}).allow == false
+}
+
 # --- work with a class of data
 
 classes := ["public", "internal", "confidential", "restricted"]

@@ -75,6 +75,8 @@ const taskListShape = z.strictObject({
   ...page,
   state: z.enum(['queued', 'running', 'succeeded', 'failed', 'cancelled', 'timed_out']).optional(),
   parent: uuidShape.optional(),
+  /** Only those that wait for the operator's word, or none of them. */
+  held: z.stringbool().optional(),
   /** Only those whose id begins or ends so. */
   part: uuidPartShape.optional(),
 })
@@ -374,6 +376,12 @@ export const OPERATIONS = {
   'task.dispatch': op('task.dispatched', 'new_work', hub, z.unknown()),
   'backlog.hold': op('backlog.held', 'record', hub, z.unknown()),
   'service.start': op('service.started', 'new_work', hub, z.unknown()),
+  'run.create': op('run.created', 'new_work', owner, z.unknown()),
+  'run.release': op('run.released', 'new_work', owner, z.unknown()),
+  'run.hold': op('run.held', 'stop', owner, z.unknown()),
+  'run.step': op('run.step_started', 'new_work', hub, z.unknown()),
+  'run.observe': op('run.observed', 'record', hub, z.unknown()),
+  'run.reap': op('run.step_ended', 'stop', hub, z.unknown()),
   'session.provision': op('session.provisioned', 'new_work', hub, z.unknown()),
   'config.apply': op('config.applied', 'record', hub, z.unknown()),
   'hub.observe': op('hub.observed', 'record', hub, z.unknown()),

@@ -21,10 +21,14 @@ const LIVE = `('provisioning', 'starting', 'ready', 'working', 'input_required')
 
 /** Each row that such a query answers breaks the invariant it stands under; the first column names what. */
 const BROKEN: Readonly<Record<string, string>> = {
-  'I1: a task without the record of its submission': `select id from task where parent is null and not exists
+  'I1: a task without the record of its submission': `select id from task where parent is null and kind is null and not exists
     (select 1 from audit_record where action in ('task.submitted', 'task.retried') and outcome = 'ok' and effect = 'task:' || task.id)`,
   'I1: more delegated tasks than records of a delegation': `select 'tasks' where
-    (select count(*) from task where parent is not null) > (select count(*) from audit_record where action = 'task.delegated' and outcome = 'ok')`,
+    (select count(*) from task where parent_session is not null) > (select count(*) from audit_record where action = 'task.delegated' and outcome = 'ok')`,
+  'I1: a run without the record that made it': `select id from task where kind = 'run' and parent is null and not exists
+    (select 1 from audit_record where action = 'run.created' and outcome = 'ok' and effect = 'task:' || task.id)`,
+  'I1: a step without the record of its start': `select id from task where parent is not null and parent_session is null and not exists
+    (select 1 from audit_record where action = 'run.step_started' and outcome = 'ok' and effect = 'task:' || task.id)`,
   'I1: attempts of a task and records of its dispatch differ': `select id from task where
     (select count(*) from attempt where attempt.task = task.id) <>
     (select count(*) from audit_record where action = 'task.dispatched' and outcome = 'ok' and resource = 'task:' || task.id)`,
@@ -43,14 +47,22 @@ const BROKEN: Readonly<Record<string, string>> = {
     and decision_id <> 'built-in' and not exists (select 1 from decision where decision.decision_id = audit_record.decision_id)`,
   'I2: an ended task with an open attempt': `select task.id from task join attempt on attempt.task = task.id
     where task.state not in ('queued', 'running') and attempt.state not in ('settled', 'lost', 'stopped')`,
-  'I2: a task that succeeded without a value or a settled attempt': `select id from task where state = 'succeeded' and accepted_from is null and
+  'I2: a task that succeeded without a value or a settled attempt': `select id from task where state = 'succeeded' and accepted_from is null and kind is null and
     (outcome is null or not exists (select 1 from attempt where attempt.task = task.id and state = 'settled'))`,
   'I2: a result that was taken and whose task goes on': `select attempt.id from attempt join task on task.id = attempt.task
     where attempt.state = 'settled' and task.state in ('queued', 'running')`,
-  'I2: a running task without a live session': `select id from task where state = 'running' and not exists
+  'I2: an unfinished task below a run that is over': `select task.id from task join task as face on face.id = task.parent
+    where face.kind = 'run' and face.state not in ('queued', 'running') and task.state in ('queued', 'running')`,
+  'I2: a running task without a live session': `select id from task where state = 'running' and kind is null and not exists
     (select 1 from session where session.task = task.id and session.state in ${LIVE})`,
   'I3: a live session whose task does not run': `select session.id from session join task on task.id = session.task
     where session.state in ${LIVE} and task.state <> 'running'`,
+  'I3: a run with an attempt or a session': `select id from task where kind = 'run' and (attempts > 0
+    or exists (select 1 from attempt where attempt.task = task.id) or exists (select 1 from session where session.task = task.id))`,
+  'I3: a step that was tried again although its agent had it': `select task.id from task join session on session.task = task.id
+    where task.parent is not null and task.parent_session is null and session.public_key is not null group by task.id
+    having count(*) > 1 or max(task.attempts) > (select max(ordinal) from attempt join session as had on had.attempt = attempt.id
+      where attempt.task = task.id and had.public_key is not null)`,
   'I3: two results of one task': `select task from attempt where state = 'settled' group by task having count(*) > 1`,
   'I3: two live sessions of one task': `select task from session where state in ${LIVE} group by task having count(*) > 1`,
   'I3: two sessions of one attempt': 'select attempt from session group by attempt having count(*) > 1',
@@ -69,8 +81,9 @@ const BROKEN: Readonly<Record<string, string>> = {
 
 /** Nothing runs, and nothing waits but what is held or stands in line behind a back-off. */
 const CALM: Readonly<Record<string, string>> = {
-  'calm: a task that still runs': `select id from task where state = 'running'`,
-  'calm: a task that waits and is not held': `select id from task where state = 'queued' and held = 0`,
+  'calm: a task that still runs': `select id from task where state = 'running' and (kind is null or held = 0)`,
+  'calm: a task that waits and is not held': `select id from task where state = 'queued' and held = 0 and not exists
+    (select 1 from task as face where face.id = task.parent and face.kind = 'run' and face.held = 1)`,
   'calm: a session that is not gone': `select id from session where state <> 'recycled'`,
 }
 

@@ -18,6 +18,7 @@ import type { FolderRef } from '../../protocol/envelope.ts'
 import type { SubmitRequest } from '../../protocol/submit.ts'
 import { type Artifacts, uploadsOf } from '../artifacts.ts'
 import { leftMs } from './expiry.ts'
+import { requireNoPartOfRun } from './faces.ts'
 import { FROM_PEOPLE, labelFact, type Origin, originOf } from './origin.ts'
 import { SERVICES } from './queue-rows.ts'
 import { type TaskRow, unreadableError } from './rows.ts'
@@ -137,12 +138,14 @@ export function createAsking(
     }),
     retryFacts(principal, id) {
       const task = theTask(id)
+      requireNoPartOfRun(task, 'retry')
       const { agent, needs, chain, inputs } = task
       const origin = { by: 'people', parent: chain.at(-1) ?? null } as const
       return { agent, needs, origin, ...labelFact(task), inputs: whose(principal, inputs) }
     },
     releaseFacts(id) {
       const task = theTask(id)
+      requireNoPartOfRun(task, 'release')
       return { agent: task.agent, needs: task.needs, origin: originOf(task), ...labelFact(task), inputs: 'none' }
     },
 

@@ -36,7 +36,7 @@ import { applyNarrowing, egressFact, narrowAuthority, rootAuthority } from './au
 import { expiryAfter, leftMs, mostLeftMs, waitFor } from './expiry.ts'
 import { labelFact, originOf } from './origin.ts'
 import { SERVICES } from './queue-rows.ts'
-import { type SessionRow, type TaskRow, unreadableError } from './rows.ts'
+import { isStep, type SessionRow, type TaskRow, unreadableError } from './rows.ts'
 import type { RuntimeGate } from './runtime.ts'
 import { type AgentSlot, planNext, whyWaits } from './slots.ts'
 import type { Tasks } from './tasks.ts'
@@ -115,7 +115,7 @@ export function createDispatcher(
   /** The start of a task with this agent as the gate is asked about it, and what its session would be. */
   function planOf(task: TaskRow, agent: Agent, mustAsk?: Call['mustAsk']) {
     const { card, limits } = agent
-    const above = task.parentSession === null ? undefined : tasks.session(task.parentSession)
+    const above = sessionAbove(task)
     const aboveMs = above === undefined ? limits.ttlMs : Math.max(1, leftMs(above, clock))
     const wish = rootAuthority(
       card,
@@ -265,7 +265,7 @@ export function createDispatcher(
         // D3: until the container of the earlier attempt is gone, it may still work.
         const mayStart = queued.filter(({ id }) => !open.some(({ task }) => task === id))
         const plan = planNext(
-          mayStart.map((task) => ({ ...task, agent: task.agent ?? undefined })),
+          mayStart.map((task) => ({ ...task, agent: task.agent ?? undefined, createdAtMs: sinceMs(task) })),
           registry.list().map(slotOf(open)),
           open.length,
           { sessionsMax: options.sessions, depthMax: options.delegationDepth },
@@ -292,11 +292,29 @@ export function createDispatcher(
     },
   }
 
-  function requireStartable({ unreadable, parent, parentSession }: TaskRow): void {
+  function requireStartable(task: TaskRow): void {
+    const { unreadable, parent } = task
     if (unreadable !== null) throw new HubError('unreadable', unreadableError(unreadable).detail)
-    if (parent === null && parentSession === null) return
-    if (parentSession === null || tasks.peers({ id: parentSession }).length === 0)
+    if (parent === null && task.parentSession === null) return
+    if (isStep(task) && tasks.task(parent ?? '')?.kind !== 'run') throw new HubError('cancelled', 'its run is gone')
+    if (isStep(task) && task.chain.length === 0) return
+    const above = sessionAbove(task)
+    if (above === undefined || tasks.peers({ id: above.id }).length === 0)
       throw new HubError('cancelled', "its parent's session has ended")
+  }
+
+  /** The session that waits for it: of a step, the one that waits for its run. */
+  function sessionAbove(task: TaskRow): SessionRow | undefined {
+    let row: TaskRow | undefined = task
+    while (row !== undefined && row.parentSession === null)
+      row = row.parent === null ? undefined : tasks.task(row.parent)
+    return typeof row?.parentSession === 'string' ? tasks.session(row.parentSession) : undefined
+  }
+
+  /** A step is as old as its run, as the queue has it. */
+  function sinceMs(task: TaskRow): number {
+    const run = isStep(task) ? tasks.task(task.parent ?? '') : undefined
+    return (run ?? task).createdAtMs
   }
 
   /** Asks the rules which agents the hub may choose if a task names none: once a round for tasks of one kind. Throws their refusal. */

@@ -17,8 +17,9 @@ import { restartsOf } from '../../protocol/agent.ts'
 import type { Registry } from '../registry.ts'
 import type { Exit } from '../sandbox/containers.ts'
 import type { SessionCards } from '../session-cards.ts'
+import { lostStep } from './faces.ts'
 import type { LossFacts } from './moves.ts'
-import type { SessionRow } from './rows.ts'
+import { isStep, type SessionRow } from './rows.ts'
 import type { RuntimeGate } from './runtime.ts'
 import type { AfterLoss, Tasks } from './tasks.ts'
 
@@ -183,6 +184,12 @@ export function createLosses(parts: {
     })
   }
 
+  /** A step is tried once: how it ends, or goes back to the queue, since its agent never had it (faces.ts F3). */
+  function afterTry(session: SessionRow, next: AfterLoss, how: string): AfterLoss {
+    const task = tasks.task(session.task)
+    return task !== undefined && isStep(task) && hasStarted(session) ? { end: lostStep(how) } : next
+  }
+
   function tellBlamed({ agent, task }: SessionRow, how: string): void {
     events.publish('hub.agent.crashed.v1', `agent:${agent}`, { task, how })
     alerts.raise(
@@ -214,10 +221,16 @@ export function createLosses(parts: {
       stopping,
       nowMs: clock.wallMs(),
     })
-    lose(id, { reason: stopping ? 'shutdown' : reason, ...exit, detail: how }, next, (grant) => {
-      if (!stopping) registry.crashed(grant, session.agent, blames, how)
-    })
-    if (blames) tellBlamed(session, how)
+    const isOnce = task !== undefined && isStep(task)
+    lose(
+      id,
+      { reason: stopping ? 'shutdown' : reason, ...exit, detail: how },
+      afterTry(session, next, how),
+      (grant) => {
+        if (!stopping) registry.crashed(grant, session.agent, blames && !isOnce, how)
+      },
+    )
+    if (blames && !isOnce) tellBlamed(session, how)
   }
 
   const losses: Losses = {
@@ -261,10 +274,11 @@ export function createLosses(parts: {
         stopping: modes.has('draining') || tasks.task(session.task)?.held === true,
         nowMs: clock.wallMs(),
       })
-      lose(id, { reason: 'orphan', exitCode: null, oomKilled: false, detail }, next)
+      lose(id, { reason: 'orphan', exitCode: null, oomKilled: false, detail }, afterTry(session, next, detail))
     },
-    stopped(grant, { id, agent, task }, detail) {
-      const card = cards.of({ id, agent })?.card
+    stopped(grant, session, detail) {
+      const { id, task } = session
+      const card = cards.of(session)?.card
       const row = tasks.task(task)
       const stopping = modes.has('draining') || row?.held === true
       const next = decideAfterStopped({
@@ -275,7 +289,7 @@ export function createLosses(parts: {
         nowMs: clock.wallMs(),
       })
       const reason = stopping ? 'shutdown' : 'orphan'
-      tasks.lost(grant, id, { reason, exitCode: null, oomKilled: false, detail }, next)
+      tasks.lost(grant, id, { reason, exitCode: null, oomKilled: false, detail }, afterTry(session, next, detail))
     },
   }
   return losses

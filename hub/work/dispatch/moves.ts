@@ -52,6 +52,7 @@ export const STOPS = [
   'session.close',
   'session.reap',
   'hub.shutdown',
+  'run.reap',
 ] as const
 type Table = 'task' | 'attempt' | 'session'
 export const jsonOrNull = (value: unknown): string | null =>

@@ -19,7 +19,7 @@ import { type TaskSpec, taskSpecShape } from '../../protocol/task-spec.ts'
 import type { Store } from '../../store/database.ts'
 import { beginsOrEnds, valuesOf } from '../../store/id-part.ts'
 import { type Column, isObject, isTexts, json, oneOf, readRow } from '../../store/reading.ts'
-import { createQueueRows, type QueueRows, SERVICES } from './queue-rows.ts'
+import { createQueueRows, HELD, type QueueRows, SERVICES } from './queue-rows.ts'
 import { createTreeRows, type TreeRows } from './tree-rows.ts'
 
 /** Why a row cannot be read. The values it then shows allow nothing (store/reading.ts). */
@@ -58,6 +58,8 @@ export interface TaskRow extends Readable {
   requestedBy: string
   /** The task whose late result this is the record of; null for a task like any other. */
   acceptedFrom: string | null
+  /** The face of a run (faces.ts), which never has a session; null for a task for an agent. */
+  kind: 'run' | null
   /** The digest of the request that its key belongs to; null without a key. */
   requestDigest: string | null
   createdAtMs: number
@@ -164,6 +166,8 @@ const TASK: Readonly<Record<string, Column>> = {
     read: (value) => (value === null || DATA_CLASSES.some((each) => each === value) ? { value } : undefined),
     instead: 'restricted',
   },
+  // A face starts nothing by itself.
+  kind: oneOf(['run'], 'run'),
   spec: json((value) => taskSpecShape.safeParse(value).success, null),
   priority: { read: (value) => (Number.isInteger(value) ? { value } : undefined), instead: 0 },
 }
@@ -183,6 +187,10 @@ export const unreadableError = (why: string): { code: string; detail: string } =
   detail: `its row in the database cannot be read: ${why}; submit it again`,
 })
 
+/** The task of a step: below the face of its run, and delegated by no session. */
+export const isStep = ({ kind, parent, parentSession }: Pick<TaskRow, 'kind' | 'parent' | 'parentSession'>): boolean =>
+  kind !== 'run' && parent !== null && parentSession === null
+
 const taskRow = (raw: unknown): TaskRow => {
   const row = toRow<Omit<TaskRow, 'held'> & { held: unknown }>(raw, TASK)
   const error = row.unreadable === null ? row.error : (row.error ?? unreadableError(row.unreadable))
@@ -199,7 +207,14 @@ export interface TaskRows extends QueueRows<TaskRow>, TreeRows<TaskRow> {
   taskByKey(idempotencyKey: string): TaskRow | undefined
   taskByDelegate(parentSession: string, delegateId: string): TaskRow | undefined
   /** Newest first. `before` is the id of the last one seen. */
-  tasks(query: { limit: number; before?: string; state?: string; parent?: string; part?: string }): TaskRow[]
+  tasks(query: {
+    limit: number
+    before?: string
+    state?: string
+    parent?: string
+    part?: string
+    held?: boolean
+  }): TaskRow[]
   /** The unfinished task of a service, and its latest ones, newest first. */
   openServiceTask(agent: string): TaskRow | undefined
   serviceTasks(agent: string, limit: number): TaskRow[]
@@ -245,13 +260,14 @@ export function createTaskRows(store: Store): TaskRows {
     taskByKey: (key) => one(taskRow, 'select * from task where idempotency_key = ?', key),
     taskByDelegate: (session, id) =>
       one(taskRow, 'select * from task where parent_session = ? and delegate_id = ?', session, id),
-    tasks: ({ limit, before, state, parent, part }) =>
+    tasks: ({ limit, before, state, parent, part, held }) =>
       all(
         // The text holds only the conditions asked for, so that the right index is used: a page costs a page, however many tasks there are.
         `select * from task where ${[
           'id < ?',
           ...(state === undefined ? [] : ['state = ?']),
           ...(parent === undefined ? [] : ['parent = ?']),
+          ...(held === undefined ? [] : [held ? HELD : `not (${HELD})`]),
           ...(part === undefined ? [] : [`id in (select id from task where ${beginsOrEnds('id')})`]),
         ].join(' and ')} order by id desc limit ?`,
         ...[before ?? ID_MAX, ...[state, parent].filter((value) => value !== undefined)],

@@ -20,8 +20,10 @@ import { type Authority, type ExitReason, type TaskOutcome, taskMachine } from '
 import type { TaskSpec } from '../../protocol/task-spec.ts'
 import type { Store } from '../../store/database.ts'
 import { afterWait, expiryAfter } from './expiry.ts'
+import { createFaces, type Faces, requireNoPartOfRun, requireUnderWay, stepEnd } from './faces.ts'
 import { createMoves, jsonOrNull, type LossFacts, STOPS, type TaskEnd, type TaskListener } from './moves.ts'
-import { createTaskRows, type SessionRow, type TaskRow, type TaskRows, unreadableError } from './rows.ts'
+import { setHeld } from './row-checks.ts'
+import { createTaskRows, isStep, type SessionRow, type TaskRow, type TaskRows, unreadableError } from './rows.ts'
 
 /** What a new task is made of. */
 export interface NewTask {
@@ -41,6 +43,10 @@ export interface NewTask {
   once?: { key: string; digest: string }
   /** Without `delegateId` nobody waits for its outcome. */
   parent?: { task: TaskRow; session: SessionRow; delegateId: string | null; ceiling: Authority } | undefined
+  /** The face of a run, which never has a session. */
+  kind?: 'run' | undefined
+  /** A step of this run: it has what the run has, and no session waits for it. */
+  step?: { face: TaskRow } | undefined
 }
 
 /** What a new session of a task is made of. */
@@ -58,7 +64,7 @@ export interface Assignment {
   waitLeftMs: number
 }
 
-export interface Tasks extends TaskRows {
+export interface Tasks extends TaskRows, Faces {
   insert(grant: Grant, task: NewTask): TaskRow
   /** queued -> running, with a new attempt and its session. */
   assign(grant: Grant, task: string, assignment: Assignment): SessionRow
@@ -125,21 +131,26 @@ export function createTasks(parts: {
 
   return {
     ...rows,
+    ...createFaces({ store, steady, rows, moves }),
 
     insert(grant, wish) {
-      assertGrant(grant, 'task.submit', 'task.delegate', 'task.retry', 'service.start')
-      const parent = wish.parent
+      if (wish.step !== undefined) assertGrant(grant, 'run.step')
+      else if (wish.kind === 'run') assertGrant(grant, 'run.create', 'task.delegate')
+      else assertGrant(grant, 'task.submit', 'task.delegate', 'task.retry', 'service.start')
+      const { parent, step } = wish
+      if (step !== undefined) requireUnderWay(step.face)
       // A child is one of the few that its tree may have, and ends with its parent. So it waits in the queue for room (fault D5). One that
       // a person retries is asked for like any other.
       if (typeof parent?.delegateId !== 'string') requireRoom()
       const id = newUuid(random, clock.wallMs())
-      const depth = parent === undefined ? 0 : parent.task.depth + 1
-      const chain = parent === undefined ? [] : [...parent.task.chain, parent.session.agent]
+      // Depth counts the sessions that wait above. A run is none.
+      const depth = parent === undefined ? (step?.face.depth ?? 0) : parent.task.depth + 1
+      const chain = parent === undefined ? (step?.face.chain ?? []) : [...parent.task.chain, parent.session.agent]
       store
         .prepare(
           `insert into task (id, state, agent, needs, params, inputs, priority, held, depth, parent, parent_session, delegate_id, chain,
-             ceiling, ttl_ms, sensitivity, spec, requested_by, idempotency_key, request_digest, created_at_ms)
-           values (?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+             ceiling, ttl_ms, sensitivity, spec, requested_by, idempotency_key, request_digest, created_at_ms, kind)
+           values (?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
         )
         .run(
           id,
@@ -151,11 +162,11 @@ export function createTasks(parts: {
           wish.priority,
           Number(wish.hold),
           depth,
-          parent?.task.id ?? null,
+          parent?.task.id ?? step?.face.id ?? null,
           parent?.session.id ?? null,
           parent?.delegateId ?? null,
           JSON.stringify(chain),
-          jsonOrNull(parent?.ceiling),
+          jsonOrNull(parent?.ceiling ?? step?.face.ceiling),
           wish.ttlMs ?? null,
           wish.sensitivity ?? null,
           jsonOrNull(wish.spec),
@@ -163,6 +174,7 @@ export function createTasks(parts: {
           wish.once?.key ?? null,
           wish.once?.digest ?? null,
           clock.wallMs(),
+          wish.kind ?? null,
         )
       seal('task', id)
       tellMade(id)
@@ -174,6 +186,7 @@ export function createTasks(parts: {
       assertGrant(grant, 'task.dispatch')
       const task = theTask(taskId)
       if (task.unreadable !== null) throw new HubError('unreadable', unreadableError(task.unreadable).detail)
+      if (task.kind === 'run') throw new HubError('internal', '', { reason: `run ${taskId} was dispatched as a task` })
       const now = clock.wallMs()
       const attempt = newUuid(random, now)
       const ordinal = task.attempts + 1
@@ -284,10 +297,10 @@ export function createTasks(parts: {
     released(grant, id) {
       assertGrant(grant, 'task.release')
       const task = theTask(id)
+      requireNoPartOfRun(task, 'release')
       if (task.state !== 'queued') throw new HubError('already_resolved', `the task is ${task.state}`)
       if (task.unreadable !== null) throw new HubError('unreadable', unreadableError(task.unreadable).detail)
-      store.prepare('update task set held = 0 where id = ?').run(id)
-      seal('task', id)
+      setHeld(store, id, false)
       tellTask(id)
       return theTask(id)
     },
@@ -342,7 +355,9 @@ export function createTasks(parts: {
       const task = theTask(session.task)
       closeAttempt(session, 'stopped')
       beginRecycling(session, reason)
-      if (task.state === 'running') requeue(task, { held: 1 })
+      if (task.state !== 'running') return
+      if (isStep(task) && session.publicKey !== null) return endTask(task, stepEnd(grant.operation, reason))
+      requeue(task, { held: 1 })
     },
 
     recycled(grant, id, leftBehind) {

@@ -6,11 +6,14 @@ export interface TreeRows<Row> {
   /** Reads none of the tasks themselves. */
   countChildren(parent: string): number
   hasUnfinishedChildren(parent: string): boolean
-  /** The root above a task, and how many tasks its whole tree holds, the root included. */
+  /**
+   * The task above it that no session waits for, and how many tasks it and its whole tree hold. A step of a person's run is such a root: the run has a
+   * limit of its own.
+   */
   tree(task: string): { root: string; size: number }
   /** The task at its root alone, and whose it is. Undefined for a task that nobody knows. */
   rootOf(task: string): { root: string; rootAgent: string | null } | undefined
-  /** When the latest tasks below the root of this one were made, newest first. */
+  /** When the latest delegated tasks below the root of this one were made, newest first. */
   latestChildren(task: string, limit: number): number[]
 }
 
@@ -26,6 +29,14 @@ export function createTreeRows<Row>(store: Pick<Store, 'prepare'>, map: (raw: un
       )
       .get(task) as { root: string; rootAgent: string | null } | undefined
 
+  const waitedForBy = store
+    .prepare(
+      `with recursive up(id, parent, depth, level) as (select id, parent, depth, 0 from task where id = ? union all
+         select task.id, task.parent, task.depth, level + 1 from task join up on task.id = up.parent where up.depth > 0)
+       select id from up order by level desc limit 1`,
+    )
+    .pluck()
+
   return {
     countChildren: (parent) => countOf.get(parent) as number,
     hasUnfinishedChildren: (parent) => openChild.get(parent) !== undefined,
@@ -34,13 +45,13 @@ export function createTreeRows<Row>(store: Pick<Store, 'prepare'>, map: (raw: un
       store
         .prepare(
           `with recursive down(id) as (select ? union all select task.id from task join down on task.parent = down.id)
-           select created_at_ms from down join task using (id) where parent is not null order by 1 desc limit ?`,
+           select created_at_ms from down join task using (id) where parent_session is not null order by 1 desc limit ?`,
         )
         .pluck()
         .all(rootOf(task)?.root, limit) as number[],
     rootOf,
     tree(task) {
-      const root = rootOf(task)?.root ?? task
+      const root = (waitedForBy.get(task) as string | undefined) ?? task
       const size = store
         .prepare(
           `with recursive down(id) as (select ? union all select task.id from task join down on task.parent = down.id)

@@ -27,8 +27,8 @@ const ROOTS_AT_ONCE = 200
 
 /** Joined in exactly this order: the planner takes a recursive table for a large one, and would read all tasks for each tree. */
 const TREE = `with recursive tree(id, depth) as (
-  select id, depth from task where id = ?
-  union all select task.id, task.depth from tree cross join task on task.parent = tree.id)`
+  select id, 0 from task where id = ?
+  union all select task.id, tree.depth + 1 from tree cross join task on task.parent = tree.id)`
 
 interface Root {
   id: string

@@ -9,7 +9,7 @@ import { agentPrincipal } from '../../support/policy-fixture.ts'
 
 const ONLY_NORMAL = {
   'new work':
-    'task.submit task.retry task.release task.accept task.dispatch service.start session.provision session.say',
+    'task.submit task.retry task.release task.accept task.dispatch service.start session.provision session.say run.create run.release run.step',
   'what widens': 'approval.answer budget.raise device.add flag.set token.create',
 }
 const NOT_DRAINING = { 'what a running task wants started': 'task.delegate' }
@@ -20,11 +20,11 @@ const EVERY_MODE = {
     'agent.reload agent.reset agent.suspend policy.reload keys.rotate mode.resume operator.away contact.card contact.test contact.confirm hub.drill alert.test monitor.alert backup.run retention.prune',
   'heartbeat and lease': 'operator.heartbeat operator.back lease.renew',
   stopping:
-    'task.cancel session.stop session.interrupt session.close session.quarantine session.revoke session.reap mode.safe hub.shutdown contact.revoke token.revoke device.revoke',
+    'task.cancel session.stop session.interrupt session.close session.quarantine session.revoke session.reap mode.safe hub.shutdown contact.revoke token.revoke device.revoke run.hold run.reap',
   reads:
     'task.list task.show task.logs session.list session.show session.logs session.turns agent.list agent.show artifact.get artifact.list policy.status policy.show policy.explain decision.list flag.list keys.list mode.show audit.list audit.show audit.verify event.stream health.show config.show doctor.run alert.list token.list device.list approval.list approval.show retention.show',
   'what is written down after the fact':
-    'approval.expire flag.expire backlog.hold config.apply hub.observe session.observe retention.turn task.settle',
+    'approval.expire flag.expire backlog.hold config.apply hub.observe session.observe retention.turn task.settle run.observe',
 }
 const verbs = (names: string) => names.split(' ') as OperationName[]
 

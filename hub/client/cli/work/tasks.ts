@@ -223,8 +223,8 @@ async function everyHeld({ hub }: Context): Promise<TaskView[]> {
   const found: TaskView[] = []
   let cursor: string | undefined
   for (let pages = 0; pages < PAGES_MAX; pages += 1) {
-    const page = await hub.call('task.list', given({ state: 'queued' as const, limit: 100, cursor }))
-    found.push(...page.tasks.filter(({ held }) => held))
+    const page = await hub.call('task.list', given({ held: 'true', limit: 100, cursor }))
+    found.push(...page.tasks)
     if (page.next === null) break
     cursor = page.next
   }

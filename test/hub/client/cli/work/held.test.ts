@@ -10,7 +10,7 @@ const at = commandHome(() => {
   at.hub.on('GET /v1/tasks', ({ query }) => ({
     body:
       query.get('cursor') === null
-        ? { tasks: [held(5), held(4, false)], next: 'c2' }
+        ? { tasks: query.get('held') === 'true' ? [held(5)] : [held(5), held(4, false)], next: 'c2' }
         : { tasks: [held(3), held(2)], next: null },
   }))
   for (const verb of ['release', 'cancel'])
