@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import type { ModeView, SessionView, TaskView } from '../../hub/client/answers.ts'
+import { removeImage } from '../../hub/client/cli/engine.ts'
 import { hubDoor, pathsOf, watchdogDoor } from '../../hub/client/cli/home.ts'
 import { hubArgv, sleep, startProcess, waitGone, watchdogArgv } from '../../hub/client/cli/processes.ts'
 import { type Connection, createConnection } from '../../hub/client/connection.ts'
@@ -134,6 +135,8 @@ export async function createBenchHub(
       if (alive !== undefined) await bench.shutdown()
       await watchdog.send('POST', '/v1/exit').catch(() => process.kill(dog.pid, 'SIGKILL'))
       await waitGone(dog.pid, home, 20_000)
+      // They are of the bench alone. While another bench runs one, the engine keeps it.
+      for (const folder of [sleeper, ...(more.agents ?? [])]) await removeImage(paths, `hub/${basename(folder)}`)
       rmSync(home, { recursive: true, force: true })
     },
   }
