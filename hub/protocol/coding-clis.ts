@@ -30,6 +30,14 @@ export const CODING_CLIS = {
     },
     ...{ version: '2.1.332', floor: '2.1.332' },
   },
+  opencode: {
+    ...{ title: 'opencode', registry: 'npm', package: 'opencode-ai', license: 'MIT' },
+    ...{ version: '1.18.33', floor: '1.18.33' },
+  },
+  aider: {
+    ...{ title: 'aider', registry: 'pip', package: 'aider-chat', license: 'Apache-2.0' },
+    ...{ version: '0.86.2', floor: '0.86.2' },
+  },
 } as const satisfies Record<string, CodingCli>
 
 /** The CLI that a package is; undefined for any other package. */

@@ -29,6 +29,7 @@ interface NpmEntry {
   integrity?: string
   hasInstallScript?: boolean
   bin?: Record<string, string>
+  optionalDependencies?: Record<string, string>
 }
 interface PipLock {
   wanted: readonly string[]
@@ -118,13 +119,31 @@ function npmWhy(said: string): string {
     .split('\n')
     .filter(
       (line) =>
-        /^npm (?:error|ERR!)/.test(line) &&
+        /^npm (?:error|ERR!) ./.test(line) &&
         !/A complete log|^npm \S+ (?:code|errno|syscall|address|port|notarget|404) /.test(line),
     )
   return `packages.npm: npm could not install them: ${(lines[0] ?? said.split('\n')[0] ?? '').replace(/^npm \S+ /, '')}`
 }
 
 const nameAt = (path: string): string => path.slice(path.lastIndexOf('node_modules/') + 'node_modules/'.length)
+
+/** Where a package at `path` looks for another: in its own folder, then beside each above it. */
+const placesFrom = (path: string, name: string): string[] => {
+  const above = path.split('/node_modules/').map((_, at, parts) => parts.slice(0, at + 1).join('/node_modules/'))
+  return [...above.map((place) => `${place}/node_modules/${name}`), `node_modules/${name}`]
+}
+
+/**
+ * Without optional packages that the registry does not have, such as those for other machines. npm leaves them out of its lock, but not out of what
+ * wants them there, and then refuses that lock.
+ */
+function withoutAbsent(lock: NpmLock['lock']): NpmLock['lock'] {
+  for (const [path, entry] of Object.entries(lock.packages))
+    for (const name of Object.keys(entry.optionalDependencies ?? {}))
+      if (!placesFrom(path, name).some((place) => Object.hasOwn(lock.packages, place)))
+        delete entry.optionalDependencies?.[name]
+  return lock
+}
 
 function withNpm(
   wanted: readonly string[],
@@ -157,7 +176,7 @@ function withNpm(
   // Only resolved: where another agent's layer holds just this, nothing is unpacked.
   const resolved = (): NpmLock => {
     install('install', '--package-lock-only')
-    return { wanted, lock: JSON.parse(readFileSync(lockFile, 'utf8')) as NpmLock['lock'] }
+    return { wanted, lock: withoutAbsent(JSON.parse(readFileSync(lockFile, 'utf8')) as NpmLock['lock']) }
   }
   const lock = known ?? resolved()
   const layer = cachedLayer(

@@ -14,7 +14,7 @@ import { imageIdOf, nameImage, removeImage } from '../../hub/client/cli/engine.t
 import { pathsOf } from '../../hub/client/cli/home.ts'
 import { CODING_CLIS, isBelowFloor } from '../../hub/protocol/coding-clis.ts'
 import { assembleImages } from '../../scripts/images/assembly.ts'
-import { offlineNpm } from '../support/cli-images.ts'
+import { offlineEnv } from '../support/cli-images.ts'
 import { type ContainerHome, openContainerHome, type Task, until } from '../support/container-home.ts'
 import { runHub } from '../support/fake-hub.ts'
 import { freshKey } from '../support/models/agents-home.ts'
@@ -108,7 +108,7 @@ afterAll(async () => {
 const type = (line: string, answers: Record<string, string> = {}) => {
   const { HUB_HOME: _, FORCE_COLOR: __, ...env } = process.env
   const PATH = `${join(person, 'bin')}:${dirname(process.execPath)}:/usr/bin:/bin`
-  return typeLine(line, { env: { ...env, ...offlineNpm('codex', 'gemini'), HOME: person, PATH }, cwd: person, answers })
+  return typeLine(line, { env: { ...env, ...offlineEnv('codex', 'gemini'), HOME: person, PATH }, cwd: person, answers })
 }
 /** What a person answers, and what each line must have brought. */
 const ANSWERS: Readonly<Record<string, Record<string, string>>> = {
@@ -188,7 +188,7 @@ const ended = (id: string) =>
     ({ state }) => !['queued', 'running'].includes(state),
   )
 async function run(...words: string[]): Promise<string> {
-  const { code, stdout, stderr } = await runHub(home.home, words, { cwd: person, env: offlineNpm('codex', 'gemini') })
+  const { code, stdout, stderr } = await runHub(home.home, words, { cwd: person, env: offlineEnv('codex', 'gemini') })
   if (code !== 0) throw new Error(`hub ${words.join(' ')}: ${stdout}${stderr}`)
   return stdout
 }

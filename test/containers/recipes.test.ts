@@ -12,7 +12,7 @@ import { parseDocument } from 'yaml'
 import { imageIdOf, nameImage, removeImage } from '../../hub/client/cli/engine.ts'
 import { pathsOf } from '../../hub/client/cli/home.ts'
 import { CODING_CLIS, isBelowFloor } from '../../hub/protocol/coding-clis.ts'
-import { type CliName, offlineNpm } from '../support/cli-images.ts'
+import { type CliName, offlineEnv } from '../support/cli-images.ts'
 import { type ContainerHome, openContainerHome, until } from '../support/container-home.ts'
 import { runHub } from '../support/fake-hub.ts'
 import { freshKey } from '../support/models/agents-home.ts'
@@ -23,24 +23,64 @@ const KEY = freshKey()
 
 interface Case {
   lang: CliName
-  kind: 'anthropic'
-  /** Its models in the order in which it asked them. */
-  models: string[]
-  /** Where all of its requests went. */
+  kind: 'anthropic' | 'openai'
+  model: string
+  /** Where all of its requests went, and where the key stood. */
   url: string
-  /** How it names its tools. */
-  write: (file: string, text: string) => Turn
-  run: (command: string) => Turn
+  keyIn: (came: Came) => unknown
+  /** What its card says beside the words of the recipe. */
+  env?: Record<string, string>
+  /** What its model answers, one request after the other. */
+  answers: Turn[]
+  /** What was told to the model of what was run, and what came of it. */
+  told: string
+  value: object
   versionIn: (came: Came) => string
 }
 const call = (name: string, input: Record<string, unknown>): Turn => ({ calls: [{ name, input }] })
+const FILE = '/workspace/repo/made.js'
+const PROGRAM = "console.log('made ' + 6 * 7)\n"
+const COMMAND = 'node made.js && git add made.js && git commit -qm Made'
+/** By tools for files and commands: it writes, runs what it wrote, and says so. */
+const BY_TOOLS = {
+  kind: 'anthropic' as const,
+  model: 'claude-sonnet-5',
+  keyIn: ({ headers }: Came) => headers['x-api-key'],
+  ...{ told: 'made 42', value: { text: 'It is made.', calls: { done: 2, failed: 0 } } },
+}
+/** An edit as aider's model writes it. */
+const edit = (from: string, to: string): Turn => ({
+  text: `made.js\n\`\`\`\n<<<<<<< SEARCH\n${from}=======\n${to}>>>>>>> REPLACE\n\`\`\`\n`,
+})
+const MENDED = edit('process.exit(3)\n', PROGRAM)
 const CASES: Case[] = [
   {
-    ...{ lang: 'claude-code', kind: 'anthropic', url: '/v1/messages?beta=true' },
-    models: ['claude-sonnet-5', 'claude-sonnet-5', 'claude-sonnet-5'],
-    write: (file_path, content) => call('Write', { file_path, content }),
-    run: (command) => call('Bash', { command, description: 'Runs it' }),
+    ...{ ...BY_TOOLS, lang: 'claude-code', url: '/v1/messages?beta=true' },
+    answers: [
+      call('Write', { file_path: FILE, content: PROGRAM }),
+      call('Bash', { command: COMMAND, description: 'Runs it' }),
+      { text: 'It is made.' },
+    ],
     versionIn: ({ headers }) => /^claude-cli\/(\S+)/.exec(headers['user-agent'] ?? '')?.[1] ?? '',
+  },
+  {
+    ...{ ...BY_TOOLS, lang: 'opencode', url: '/v1/messages' },
+    answers: [
+      call('write', { filePath: FILE, content: PROGRAM }),
+      call('bash', { command: COMMAND, description: 'Runs it' }),
+      { text: 'It is made.' },
+    ],
+    versionIn: ({ headers }) => /^opencode\/(\S+)/.exec(headers['user-agent'] ?? '')?.[1] ?? '',
+  },
+  {
+    // It has no tools: its answers hold edits, and the card says how they are tried.
+    ...{ lang: 'aider', kind: 'openai', model: 'gpt-5.5', url: '/v1/chat/completions' },
+    keyIn: ({ headers }) => headers.authorization?.replace('Bearer ', ''),
+    env: { AIDER_TEST_COMMAND: 'echo tried && node made.js' },
+    answers: [edit('', 'process.exit(3)\n'), MENDED],
+    told: 'tried',
+    value: { text: MENDED.text, calls: { done: 3, failed: 1 } },
+    versionIn: ({ headers }) => /^aider\/(\S+)/.exec(headers['user-agent'] ?? '')?.[1] ?? '',
   },
 ]
 
@@ -53,7 +93,7 @@ describe.runIf(process.env.HUB_TEST_LONG === '1')('recipes', () => {
   const nameOf = (lang: string) => `by-${lang}`
 
   async function run(...words: string[]): Promise<string> {
-    const env = offlineNpm(...CASES.map(({ lang }) => lang))
+    const env = offlineEnv(...CASES.map(({ lang }) => lang))
     const { code, stdout, stderr } = await runHub(home.home, words, { cwd: folder, env })
     if (code !== 0) throw new Error(`hub ${words.join(' ')}: ${stdout}${stderr}`)
     return stdout
@@ -93,6 +133,7 @@ describe.runIf(process.env.HUB_TEST_LONG === '1')('recipes', () => {
     const project = join(folder, `${name}-project`)
     mkdirSync(project)
     writeFileSync(join(project, 'README.md'), '# A project\n')
+    for (const page of ['AGENTS.md', 'CLAUDE.md']) writeFileSync(join(project, page), 'Mind rule 4711.\n')
     const git = (...words: string[]) =>
       execFileSync('git', ['-c', 'user.name=A', '-c', 'user.email=a@example.org', ...words], {
         cwd: project,
@@ -107,30 +148,32 @@ describe.runIf(process.env.HUB_TEST_LONG === '1')('recipes', () => {
     const file = join(home.home, 'agents', `${name}.yaml`)
     const card = parseDocument(readFileSync(file, 'utf8'))
     card.addIn(['may', 'egress'], 'watched.example.org:443')
+    for (const [key, text] of Object.entries(one.env ?? {})) card.setIn(['env', key], text)
     writeFileSync(file, card.toString())
     await run('agent', 'reload')
     await run('agent', 'allow', name, '--yes')
 
     let asked = ''
-    models.script = ({ turn, body }: Ask) => {
+    const before = models.came.length
+    const answers = [...one.answers]
+    models.script = ({ body }: Ask) => {
       asked = JSON.stringify(body)
-      if (turn === 0) return one.write('/workspace/repo/made.js', "console.log('made ' + 6 * 7)\n")
-      if (turn === 1) return one.run('node made.js && git add made.js && git commit -qm Made')
-      return { text: 'It is made.' }
+      return answers.shift() ?? { status: 400 }
     }
     const task = await home.run(name, { task: '--help' }, '--repo', project)
-    const value = { text: 'It is made.', calls: { done: 2, failed: 0 } }
-    expect(task).toMatchObject({ state: 'succeeded', outcome: { value } })
-    expect(asked).toContain('made 42')
+    expect(task).toMatchObject({ state: 'succeeded', outcome: { value: one.value } })
+    expect(asked).toContain(one.told)
+    expect(asked).toContain('Mind rule 4711.')
     await run('branch', 'checkout', task.id, '--repo', project, '--as', 'theirs')
     expect(git('show', 'theirs:made.js')).toContain('6 * 7')
 
-    expect(models.came.map(({ method, url }) => `${method} ${url}`)).toEqual(one.models.map(() => `POST ${one.url}`))
-    expect(models.came.map(({ ask }) => ask?.model)).toEqual(one.models)
-    expect(models.came.map(({ headers }) => headers['x-api-key'])).toEqual(one.models.map(() => KEY))
-    expect(models.came.map(one.versionIn).filter((said) => isBelowFloor(said, CODING_CLIS[one.lang]))).toEqual([])
+    const came = models.came.slice(before)
+    expect(came.map(({ method, url }) => `${method} ${url}`)).toEqual(one.answers.map(() => `POST ${one.url}`))
+    expect(came.map(({ ask }) => ask?.model)).toEqual(one.answers.map(() => one.model))
+    expect(came.map(one.keyIn)).toEqual(one.answers.map(() => KEY))
+    expect(came.map(one.versionIn).filter((said) => isBelowFloor(said, CODING_CLIS[one.lang]))).toEqual([])
     // What runs at the provider is not even offered, and nothing else was asked for anywhere.
-    expect(models.came[0]?.ask?.tools).not.toEqual(expect.arrayContaining([expect.stringMatching(/web/i)]))
+    expect(came[0]?.ask?.tools).not.toEqual(expect.arrayContaining([expect.stringMatching(/web/i)]))
     expect(await refused()).toEqual([])
   })
 })

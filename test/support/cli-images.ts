@@ -4,8 +4,8 @@
  */
 import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import type { CODING_CLIS } from '../../hub/protocol/coding-clis.ts'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { CODING_CLIS } from '../../hub/protocol/coding-clis.ts'
 import { additionEntries } from '../../scripts/images/additions.ts'
 import { type Image, imageOf, layerOf } from '../../scripts/images/archive.ts'
 import { assembleImages, commonPrograms } from '../../scripts/images/assembly.ts'
@@ -31,11 +31,15 @@ export function cliProgram(name: CliName): string {
   }
 }
 
-/** What npm must be told to install these CLIs without a network: from what `scripts/cli` has fetched. */
-export function offlineNpm(...names: readonly CliName[]): Record<string, string> {
-  for (const name of names) cliProgram(name)
+/** What npm and pip must be told to install these CLIs without a network: from what `scripts/cli` has fetched. */
+export function offlineEnv(...names: readonly CliName[]): Record<string, string> {
+  const places = names.map((name) => ({ registry: CODING_CLIS[name].registry, place: cliProgram(name) }))
+  const wheels = places.filter(({ registry }) => registry === 'pip').map(({ place }) => place)
   const cache = execFileSync(join(root, 'scripts', 'cli'), ['cache'], { encoding: 'utf8' }).trim()
-  return { npm_config_cache: cache, npm_config_offline: 'true' }
+  return {
+    ...{ npm_config_cache: cache, npm_config_offline: 'true' },
+    ...(wheels.length === 0 ? {} : { PIP_NO_INDEX: '1', PIP_FIND_LINKS: wheels.map((folder) => pathToFileURL(folder).href).join(' ') }),
+  }
 }
 
 /** With what a card with `mcp` gets beside it, or without. */

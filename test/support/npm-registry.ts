@@ -23,6 +23,7 @@ export const MARK = 'scripted-ran'
 const PACKAGES = [
   { name: 'small', version: '1.2.3', dependencies: { below: '^1.0.0' }, bin: { 'small-tool': 'cli.js' } },
   { name: 'below', version: '1.0.1' },
+  { name: 'platform', version: '3.0.0', optionalDependencies: { below: '1.0.1', 'platform-elsewhere': '3.0.0' } },
   { name: 'scripted', version: '2.0.0', scripts: { postinstall: `touch "$INSTALLED_MARK/${MARK}"` } },
 ]
 

@@ -84,6 +84,13 @@ describe.skipIf(npmFolder() === undefined)('packages of npm', () => {
     expect(readFileSync(first.lockFile, 'utf8')).toMatch(/"resolved": "http/)
   })
 
+  test('whose registry lacks what is only for other machines are there all the same, and the same again', () => {
+    const first = install({ npm: ['platform@3.0.0'] })
+    expect(first.listed).toMatch(/usr\/local\/lib\/node_modules\/below\/index\.js/)
+    rmSync(cache(), { recursive: true })
+    expect(ids(install({ npm: ['platform@3.0.0'] }))).toEqual(ids(first))
+  })
+
   test('that want an install script are named, and it does not run', () => {
     const { said } = install({ npm: ['scripted@2.0.0'] })
     expect(said).toEqual([expect.stringMatching(/scripted@2\.0\.0 wants its install script, which does not run/)])

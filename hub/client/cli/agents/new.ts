@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { EXIT, usage } from '../../problem.ts'
 import type { Run } from '../context.ts'
 import { CHECKOUT, checkName, refuseShipped } from './folder.ts'
-import { ABSENT, RECIPES } from './recipes.ts'
+import { RECIPES } from './recipes.ts'
 
 export const LANGUAGES = ['ts', 'python', 'shell', 'cli'] as const
 export type Language = (typeof LANGUAGES)[number]
@@ -60,10 +60,7 @@ export const create: Run = async (context, [given = ''], options) => {
     const { make } = await import('./recipes/make.ts')
     return make(context, { name, lang: word, recipe, dir: named, folder }, options)
   }
-  if (lang === undefined) {
-    const words = `--lang must be one of ${[...LANGUAGES, ...Object.keys(RECIPES)].join(', ')}`
-    throw ABSENT.includes(word) ? usage(`there is no recipe for ${word} yet`, words) : usage(words)
-  }
+  if (lang === undefined) throw usage(`--lang must be one of ${[...LANGUAGES, ...Object.keys(RECIPES)].join(', ')}`)
   for (const option of ['model', 'upstream'])
     if (options[option] !== undefined)
       throw usage(`--${option} is only for recipes: ${Object.keys(RECIPES).join(', ')}`, `leave --${option} out`)

@@ -7,7 +7,7 @@ import { parse } from 'yaml'
 import { planGrant } from '../../../../../hub/client/cli/agents/grants.ts'
 import { withNight } from '../../../../../hub/client/cli/agents/recipes/plan.ts'
 import { NIGHT } from '../../../../../hub/client/cli/agents/recipes/recipe.ts'
-import { ABSENT, RECIPES } from '../../../../../hub/client/cli/agents/recipes.ts'
+import { RECIPES } from '../../../../../hub/client/cli/agents/recipes.ts'
 import { configOf } from '../../../../../hub/config.ts'
 import { limitsOfCard } from '../../../../../hub/config-limits.ts'
 import { floorNotes, isBelowFloor } from '../../../../../hub/protocol/coding-clis.ts'
@@ -155,9 +155,10 @@ describe('before anything is written', () => {
     expect(run.join(' ')).toContain('/up/b/v1')
   })
 
-  test.each(ABSENT)('%s has no recipe, and is refused by its name', async (lang) => {
-    const { code, stderr } = await make(lang, '--yes')
-    expect([code, stderr]).toEqual([2, expect.stringContaining(`there is no recipe for ${lang} yet`)])
+  test('a word that is no recipe is refused with those that there are', async () => {
+    const { code, stderr } = await make('cursor', '--yes')
+    expect([code, stderr]).toEqual([2, expect.stringContaining('--lang must be one of ts, python')])
+    for (const lang of NAMES) expect(stderr).toContain(lang)
     expectNothing()
   })
 
