@@ -38,7 +38,9 @@ export function offlineEnv(...names: readonly CliName[]): Record<string, string>
   const cache = execFileSync(join(root, 'scripts', 'cli'), ['cache'], { encoding: 'utf8' }).trim()
   return {
     ...{ npm_config_cache: cache, npm_config_offline: 'true' },
-    ...(wheels.length === 0 ? {} : { PIP_NO_INDEX: '1', PIP_FIND_LINKS: wheels.map((folder) => pathToFileURL(folder).href).join(' ') }),
+    ...(wheels.length === 0
+      ? {}
+      : { PIP_NO_INDEX: '1', PIP_FIND_LINKS: wheels.map((folder) => pathToFileURL(folder).href).join(' ') }),
   }
 }
 

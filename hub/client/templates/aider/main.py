@@ -5,6 +5,7 @@ What aider shows is the log (standard error). Nothing of a repository can change
 `.aider.model.*` is read, since those are read by aider's command line, which is not used here.
 """
 import contextlib
+import importlib.metadata
 import json
 import os
 import pathlib
@@ -26,7 +27,7 @@ def say(kind, **fields):
 
 def work(model_name, task):
     """Whether it went well, why not, and the tokens that the model counted."""
-    from aider import __version__, models
+    from aider import models
     from aider.coders import Coder
     from aider.io import InputOutput
     from aider.repomap import RepoMap
@@ -39,7 +40,7 @@ def work(model_name, task):
             if str(message).strip():
                 say("error", message=str(message).strip())
 
-        def offer_url(self, *_, **__):
+        def offer_url(self, *args, **kwargs):
             return False
 
     name = f"openai/{model_name}"
@@ -52,7 +53,7 @@ def work(model_name, task):
     model = models.Model(name, weak_model=name, editor_model=False)
     model.edit_format = "diff"
     model.use_temperature = False  # newer models refuse one
-    headers = {"User-Agent": f"aider/{__version__}"}
+    headers = {"User-Agent": f"aider/{importlib.metadata.version('aider-chat')}"}
     model.extra_params = {"stream_options": {"include_usage": True}, "extra_headers": headers}
     test = os.environ.get("AIDER_TEST_COMMAND")
     coder = Coder.create(
@@ -140,5 +141,4 @@ def main():
     return 1 if why else 0
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+sys.exit(main())

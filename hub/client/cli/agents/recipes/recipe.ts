@@ -118,6 +118,8 @@ export function writtenCard(recipe: string, title: string, card: object): string
 
 /** The recipe of its image: what a coding agent works with, and its own package with what that runs by. */
 export const imageText = (packages: Readonly<Record<string, readonly string[]>>, title: string): string =>
-  `base: coding\nreason: ${title} works on a repository and runs its tests\n${'pip' in packages ? 'tools: [python3]\n' : ''}packages:\n${Object.entries(packages)
+  `base: coding\nreason: ${title} works on a repository and runs its tests\n${'pip' in packages ? 'tools: [python3]\n' : ''}packages:\n${Object.entries(
+    packages,
+  )
     .map(([registry, names]) => `  ${registry}: [${names.map((name) => JSON.stringify(name)).join(', ')}]\n`)
     .join('')}`
