@@ -21,7 +21,7 @@ export const aider: Recipe = {
     {
       what: 'files of a repository that change how it works (`.env`, `.aider.conf.yml`, `.aider.model.*`)',
       how: '`main.py` uses its classes and not its command line, which would read them',
-      why: 'they could name another model or another address. `AGENTS.md` at the top of the repository is read',
+      why: 'they could name another model or another address. `/workspace/repo/AGENTS.md` is read',
     },
     {
       what: 'reports, updates, its browser and the reading of pages',

@@ -70,7 +70,7 @@ export const opencode: Recipe = {
     {
       what: 'settings, plugins and MCP servers of a repository',
       how: '`OPENCODE_DISABLE_PROJECT_CONFIG=1`',
-      why: 'they could name other models, and it would fetch packages for them. `AGENTS.md` at the top of the repository is read all the same (`instructions`)',
+      why: 'they could name other models, and it would fetch packages for them. `/workspace/repo/AGENTS.md` is read all the same (`instructions`)',
     },
     {
       what: 'plugins, skills and rules from elsewhere',
