@@ -10,6 +10,8 @@ export interface CodingCli {
   /** The oldest version that does what the recipe relies on; `hub doctor` names an agent below it. */
   floor: string
   license: string
+  /** What its recipe installs beside it, each with its version. */
+  beside?: readonly string[]
 }
 
 export const CODING_CLIS = {
@@ -32,13 +34,19 @@ export const CODING_CLIS = {
   },
   opencode: {
     ...{ title: 'opencode', registry: 'npm', package: 'opencode-ai', license: 'MIT' },
-    ...{ version: '1.18.33', floor: '1.18.33' },
+    ...{ version: '1.18.33', floor: '1.18.33', beside: ['@vscode/ripgrep@1.18.0'] },
   },
   aider: {
     ...{ title: 'aider', registry: 'pip', package: 'aider-chat', license: 'Apache-2.0' },
     ...{ version: '0.86.2', floor: '0.86.2' },
   },
 } as const satisfies Record<string, CodingCli>
+
+/** All that the recipe of a CLI installs, as `image.yaml` writes it. */
+export const packagesOf = ({ registry, package: name, version, beside = [] }: CodingCli): string[] => [
+  `${name}${registry === 'npm' ? '@' : '=='}${version}`,
+  ...beside,
+]
 
 /** The CLI that a package is; undefined for any other package. */
 const cliOfPackage = (registry: string, name: string): CodingCli | undefined =>

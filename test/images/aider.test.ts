@@ -120,7 +120,7 @@ test.each([
   ['an empty answer', 'empty', 'its model answered nothing'],
   ['a full context', 'full', 'the context or the answer of its model was full'],
   ['an edit that did not fit at last', 'edit misfit', 'the last one left: the block did not match'],
-  ['a fault of aider', 'broken', "KeyError: 'x'"],
+  ['a fault of aider', 'broken', "aider failed: KeyError('x')"],
 ])('S4-36: %s is a failed task that says why', (_, task, why) => {
   expect(run(task)).toMatchObject({ kind: 'failed', why: expect.stringContaining(why), exitCode: 1 })
 })

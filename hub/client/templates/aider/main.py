@@ -84,7 +84,7 @@ def work(model_name, task):
         try:
             yield from send(*args, **kwargs)
         except Exception as thrown:
-            calls["failure"] = str(thrown) or f"the answer of its model was cut off ({type(thrown).__name__})"
+            calls["failure"] = str(thrown) or f"the answer of its model broke off: {thrown!r}"
             raise
         calls["failure"] = "" if coder.partial_response_content.strip() else "its model answered nothing"
         calls["made"] += 1
@@ -135,7 +135,7 @@ def main():
         try:
             why, usage = work(model, task)
         except Exception as thrown:
-            why, usage = f"{type(thrown).__name__}: {thrown}", None
+            why, usage = f"aider failed: {thrown!r}", None
     end = {"status": "error", "error": {"message": why}} if why else {"status": "success"}
     say("result", **end, **({"stats": usage} if usage else {}))
     return 1 if why else 0

@@ -71,7 +71,7 @@ export const aider: Recipe = {
           env: { OPENAI_BASE_URL: `http://127.0.0.1:47080/up/${facts.upstream}/v1` },
         }),
       ],
-      ['image.yaml', imageText({ pip: [`${CLI.package}==${CLI.version}`] }, CLI.title)],
+      ['image.yaml', imageText(CLI)],
       [PROGRAM, readFileSync(text, 'utf8')],
     ]),
 }

@@ -75,6 +75,6 @@ export const claudeCode: Recipe = {
           ...{ recipe: 'claude-code', title: CLI.title, driver: 'stream-json', run: runOf(facts), env: envOf(facts) },
         }),
       ],
-      ['image.yaml', imageText({ npm: [`${CLI.package}@${CLI.version}`] }, CLI.title)],
+      ['image.yaml', imageText(CLI)],
     ]),
 }

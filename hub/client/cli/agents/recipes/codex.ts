@@ -82,6 +82,6 @@ export const codex: Recipe = {
   files: (facts) =>
     new Map([
       ['agent.yaml', cardText(facts, { recipe: 'codex', title: CLI.title, driver: 'stream-json', run: runOf(facts) })],
-      ['image.yaml', imageText({ npm: [`${CLI.package}@${CLI.version}`] }, CLI.title)],
+      ['image.yaml', imageText(CLI)],
     ]),
 }

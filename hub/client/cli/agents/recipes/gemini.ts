@@ -108,7 +108,7 @@ export const gemini: Recipe = {
           },
         }),
       ],
-      ['image.yaml', imageText({ npm: [`${CLI.package}@${CLI.version}`] }, CLI.title)],
+      ['image.yaml', imageText(CLI)],
       [SETTINGS, settingsOf(facts)],
     ]),
 }

@@ -29,15 +29,24 @@ const settingsOf = ({ upstream, model }: RecipeFacts): string =>
     2,
   )}\n`
 
+/**
+ * Becomes the program. What it would fetch is settled before: it installs packages into the folder of its settings wherever it may write there, and
+ * `rg` wherever it finds none.
+ */
+const startOf = (arch: string): string =>
+  [
+    'mkdir -p "$HOME/.config/opencode" && chmod a-w "$HOME/.config/opencode"',
+    `export PATH="$PATH:${NPM}/@vscode/ripgrep-linux-${arch}/bin" BUN_JSC_forceRAMSize=${HEAP_MIB * 1024 ** 2}`,
+    'exec "$0" "$@"',
+  ].join(' && ')
+
 function runOf({ arch }: RecipeFacts): string[] {
   if (arch !== 'x64' && arch !== 'arm64')
     throw usage(`there is no ${CLI.title} for ${arch}`, 'build on a machine of x64 or arm64')
   // Of the two for x64 the one that runs on every processor: which of them fits is known only where it runs.
   const platform = arch === 'x64' ? 'x64-baseline' : arch
   return [
-    // The card's own variables are capital letters. `env` becomes the program: it is no process of its own.
-    ...['env', `BUN_JSC_forceRAMSize=${HEAP_MIB * 1024 ** 2}`],
-    `${NPM}/opencode-linux-${platform}/bin/opencode`,
+    ...['sh', '-c', startOf(arch), `${NPM}/opencode-linux-${platform}/bin/opencode`],
     ...['run', '--format=json', '--title=task', `--model=${PROVIDER}/${MODEL}`, '--', TASK],
   ]
 }
@@ -84,6 +93,11 @@ export const opencode: Recipe = {
       why: 'it would fetch them from outside',
     },
     {
+      what: 'packages for its plugins',
+      how: '`chmod a-w` of its folder of settings',
+      why: 'it would install one at each start',
+    },
+    {
       what: 'updates',
       how: '`autoupdate: false`, `OPENCODE_DISABLE_AUTOUPDATE=1`',
       why: "the version is the image's, and nothing can be written there",
@@ -107,6 +121,7 @@ export const opencode: Recipe = {
   notes: [
     'Its settings are `opencode.json` of its image. A model that neither this version nor that file knows is refused by opencode itself: for `hub submit --model` with such a one, add it under `models`, and build again.',
     'The program of its platform package is named, since no install script runs. On x64 it is the one that runs on every processor (`baseline`); npm installs both.',
+    'It searches by ripgrep, which it would fetch: `@vscode/ripgrep` (MIT) brings it along. A `rg` of the machine that builds comes first.',
     'It tells no end of its run, only ends of its steps: the last one counts, where it exits with 0.',
   ],
   files: (facts) =>
@@ -117,7 +132,7 @@ export const opencode: Recipe = {
           ...{ recipe: 'opencode', title: CLI.title, driver: 'stream-json', run: runOf(facts), env: envOf(facts) },
         }),
       ],
-      ['image.yaml', imageText({ npm: [`${CLI.package}@${CLI.version}`] }, CLI.title)],
+      ['image.yaml', imageText(CLI)],
       [SETTINGS, settingsOf(facts)],
     ]),
 }

@@ -1,6 +1,6 @@
 /** What a recipe is: how a coding agent of others becomes an agent of this hub. Each recipe is one file and one line of `../recipes.ts`. */
 import { Document } from 'yaml'
-import type { CodingCli } from '../../../../protocol/coding-clis.ts'
+import { type CodingCli, packagesOf } from '../../../../protocol/coding-clis.ts'
 
 /** What a person chose. */
 export interface RecipeFacts {
@@ -117,9 +117,14 @@ export function writtenCard(recipe: string, title: string, card: object): string
 }
 
 /** The recipe of its image: what a coding agent works with, and its own package with what that runs by. */
-export const imageText = (packages: Readonly<Record<string, readonly string[]>>, title: string): string =>
-  `base: coding\nreason: ${title} works on a repository and runs its tests\n${'pip' in packages ? 'tools: [python3]\n' : ''}packages:\n${Object.entries(
-    packages,
-  )
-    .map(([registry, names]) => `  ${registry}: [${names.map((name) => JSON.stringify(name)).join(', ')}]\n`)
-    .join('')}`
+export function imageText(cli: CodingCli): string {
+  const packages = packagesOf(cli).map((name) => JSON.stringify(name))
+  return [
+    'base: coding',
+    `reason: ${cli.title} works on a repository and runs its tests`,
+    ...(cli.registry === 'pip' ? ['tools: [python3]'] : []),
+    'packages:',
+    `  ${cli.registry}: [${packages.join(', ')}]`,
+    '',
+  ].join('\n')
+}

@@ -10,7 +10,7 @@ import { NIGHT } from '../../../../../hub/client/cli/agents/recipes/recipe.ts'
 import { RECIPES } from '../../../../../hub/client/cli/agents/recipes.ts'
 import { configOf } from '../../../../../hub/config.ts'
 import { limitsOfCard } from '../../../../../hub/config-limits.ts'
-import { floorNotes, isBelowFloor } from '../../../../../hub/protocol/coding-clis.ts'
+import { floorNotes, isBelowFloor, packagesOf } from '../../../../../hub/protocol/coding-clis.ts'
 import { imageRecipeShape } from '../../../../../hub/protocol/image-recipe.ts'
 import { readCard } from '../../../../../hub/work/card-reading.ts'
 import { commandHome } from '../../../../support/command-home.ts'
@@ -75,11 +75,7 @@ describe.each(NAMES)('the recipe %s', (lang) => {
     const image = imageRecipeShape.parse(parse(readFileSync(join(folder(), 'image.yaml'), 'utf8')))
     const cli = recipe?.cli
     expect(image.base).toBe(isForRepositories ? 'coding' : 'python')
-    const wanted =
-      cli === undefined
-        ? undefined
-        : { [cli.registry]: [`${cli.package}${cli.registry === 'npm' ? '@' : '=='}${cli.version}`] }
-    expect(image.packages).toEqual(wanted)
+    expect(image.packages).toEqual(cli === undefined ? undefined : { [cli.registry]: packagesOf(cli) })
     for (const file of readdirSync(folder()))
       expect(readFileSync(join(folder(), file), 'utf8')).not.toMatch(/undefined|__/)
   })
