@@ -120,7 +120,7 @@ export const opencode: Recipe = {
   ],
   notes: [
     'Its settings are `opencode.json` of its image. A model that neither this version nor that file knows is refused by opencode itself: for `hub submit --model` with such a one, add it under `models`, and build again.',
-    'The program of its platform package is named, since no install script runs. On x64 it is the one that runs on every processor (`baseline`); npm installs both.',
+    'The program of its platform package is named, since no install script runs (the build says so). On x64 it is the one that runs on every processor (`baseline`); npm installs both.',
     'It searches by ripgrep, which it would fetch: `@vscode/ripgrep` (MIT) brings it along. A `rg` of the machine that builds comes first.',
     'It tells no end of its run, only ends of its steps: the last one counts, where it exits with 0.',
   ],
