@@ -140,6 +140,7 @@ export function createSupervision(options: SupervisionOptions, parts: Supervisio
   tasks.onStopUnwritten(createUnwrittenStops({ rows: tasks, containers, custody, release, log }).stop)
   const launcher = createLauncher({
     ...{ log, gate, events, tasks, containers, ledger, losses, looks, made, openEntrance, factsOf },
+    imageGone: () => registry.read(),
     runtimeText: runtimeGate.text,
     began(session, containerId, body) {
       vitals.began(session)

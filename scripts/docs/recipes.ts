@@ -15,7 +15,7 @@ export const recipesPage = (): string =>
   page(
     'Recipes',
     '`hub/client/cli/agents/recipes/` and `hub/protocol/coding-clis.ts`',
-    'A recipe makes an agent of a coding CLI that others wrote, or of a short program of ours that is meant to be copied: `hub agent new NAME --lang RECIPE`. It makes the card and the recipe of the image, declares the upstream if there is none of its kind, and writes limits, budget and row after one yes. `hub agent build` then installs a CLI on your machine; nothing of it is shipped. [Writing agents](../agents.md#coding-agents-of-others) has the whole walk.',
+    'A recipe makes an agent of a coding CLI that others wrote, or of a short program of ours that is meant to be copied: `hub agent new NAME --lang RECIPE`. It makes the card and the recipe of the image, declares the upstream if there is none of its kind, and writes limits, budget and row after one yes. `hub agent build` then installs a CLI on your machine; nothing of it is shipped. That needs the registry of npm once; a build that does not reach it says so ([offline](../images.md#1-the-keys-of-imageyaml)). [Writing agents](../agents.md#coding-agents-of-others) has the whole walk.',
     table(
       [
         'Recipe',

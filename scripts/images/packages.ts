@@ -110,11 +110,24 @@ function run(command: string, argv: readonly string[], cwd: string, why: (said: 
 
 const keyOf = (value: unknown): string => sha256Of([Buffer.from(canonicalText(value))]).slice(0, 32)
 
+/** What npm, pip and the system say where there is no way to a registry. */
+const OFFLINE =
+  /\b(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|ECONNRESET|ENETUNREACH|EHOSTUNREACH|ERR_SOCKET_TIMEOUT)\b|Connection refused|Name or service not known|Temporary failure in name resolution|Network is unreachable|No route to host|Read timed out|ConnectTimeoutError|ProxyError/
+/** Undefined where it was reached. */
+function unreachable(what: 'npm' | 'pip', said: string): string | undefined {
+  const [why] = OFFLINE.exec(said) ?? []
+  if (why === undefined) return undefined
+  const own = what === 'npm' ? 'the registry of npm' : 'the index of pip'
+  return `packages.${what}: ${own} cannot be reached from this machine (${why}); connect it, or have ${what} use a registry that it reaches; what was built here before is built again without one`
+}
+
 /* npm */
 
 function npmWhy(said: string): string {
   const missing = /npm \S+ 404 [^\n]*'([^'\n]+)'|No matching version found for ([^\s]+?)\.?(?:\s|$)/.exec(said)
   if (missing !== null) return `packages.npm: there is no ${missing[1] ?? missing[2]} in the registry of npm`
+  const offline = unreachable('npm', said)
+  if (offline !== undefined) return offline
   const lines = said
     .split('\n')
     .filter(
@@ -169,6 +182,8 @@ function withNpm(
     const still = ['--ignore-scripts', '--no-audit', '--no-fund', '--no-update-notifier', '--omit=dev', ...loud]
     // The lock is the same whatever this person's npm is set to, and names where each archive lies: a build by it asks for nothing else.
     still.push('--omit-lockfile-registry-resolved=false')
+    // As often as npm wants, but not for minutes: a person waits, and no answer is one too.
+    still.push('--fetch-retry-mintimeout=1000', '--fetch-retry-maxtimeout=5000')
     run(process.execPath, [join(npm, 'bin/npm-cli.js'), ...words, ...still], folder, npmWhy)
   }
   const known = before !== undefined && isSame(before.wanted, wanted) ? before : undefined
@@ -252,6 +267,9 @@ function treeEntries(from: string, place: string, takes: (path: string) => boole
 /* pip */
 
 function pipWhy(said: string): string {
+  // First: pip finds nothing where it reaches nothing.
+  const offline = unreachable('pip', said)
+  if (offline !== undefined) return offline
   const missing = /No matching distribution found for ([^\s]+)/.exec(said)
   if (missing !== null)
     return `packages.pip: there is no wheel of ${missing[1]} for this machine's Python: no such package or version, or only sources, which want a script of their own to be installed`
@@ -275,7 +293,7 @@ function withPip(
   const asked =
     'import site, sys; v = "%d.%d" % sys.version_info[:2]; print(v); print(next(p for p in site.getsitepackages(["/usr/local"]) if p.startswith("/usr/local/lib/python" + v + "/")))'
   const [python = '', place = ''] = execFileSync(binary, ['-I', '-c', asked], { encoding: 'utf8' }).split('\n')
-  const still = ['--only-binary=:all:', '--no-input', '--disable-pip-version-check', '--quiet']
+  const still = ['--only-binary=:all:', '--no-input', '--disable-pip-version-check', '--quiet', '--retries=2']
   const pip = (...argv: string[]) => run(binary, ['-m', 'pip', 'install', ...still, ...argv], folder, pipWhy)
   function resolved(): PipLock {
     const report = join(folder, 'report.json')

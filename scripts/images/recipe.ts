@@ -28,13 +28,19 @@ export function readRecipe(root: string, folder: string, from?: string): Recipe 
   const said = existsSync(join(root, file)) ? parseRecipe(join(root, file), file) : {}
   if (from !== undefined && said.from === undefined && Object.keys(said).length > 0)
     throw new Error(
-      `${file} says ${Object.keys(said).join(', ')}, and --from names an image that brings all; remove one`,
+      `${file} says ${Object.keys(said).join(', ')}, and --from names an image that brings all of it; take that out of ${file}, or leave --from out`,
     )
   const source = from ?? said.from
   if (source !== undefined) return { from: source }
   const recipe = { ...said, base: said.base ?? 'node' }
   const shell = shellOfCard(root, folder)
-  if (shell !== undefined && shell !== holdsShell(recipe)) throw disagreement(folder, shell, `the base ${recipe.base}`)
+  if (shell !== undefined && shell !== holdsShell(recipe)) {
+    const fault = disagreement(folder, shell, `the base ${recipe.base}`)
+    // Built once with --from, and now without.
+    if (Object.keys(said).length === 0)
+      fault.message += ', or name the image it is made from: `from: IMAGE` in image.yaml'
+    throw fault
+  }
   return recipe
 }
 

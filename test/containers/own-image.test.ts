@@ -16,6 +16,7 @@ import { fileData, type TarEntry, tarOf } from '../../scripts/images/tar.ts'
 import { type ContainerHome, openContainerHome, resultOf } from '../support/container-home.ts'
 import { ENGINE_SOCKET } from '../support/engine-socket.ts'
 import { load } from '../support/spy-image.ts'
+import { tinyProgram } from '../support/tiny-program.ts'
 
 const checkout = resolve(import.meta.dirname, '../..')
 const cacheDir = join(checkout, '.cache/images')
@@ -28,6 +29,10 @@ const text = (path: string, data: string, mode = 0o644): TarEntry => ({
   kind: 'file',
   mode,
   data: Buffer.from(data),
+})
+const program = (path: string, says: Parameters<typeof tinyProgram>[0]): TarEntry => ({
+  ...{ path, kind: 'file', mode: 0o755 },
+  data: tinyProgram(says),
 })
 const link = (path: string, target: string): TarEntry => ({ path, kind: 'link', mode: 0o777, target })
 
@@ -96,6 +101,10 @@ python3 -c 'import ssl; print(ssl.create_default_context().cert_store_stats()["x
 python3 -c 'import multiprocessing; multiprocessing.Lock()' 2>&1 | tail -1 | cut -d: -f1
 node -e 'require("os").networkInterfaces()' 2>&1 | grep -o 'uv_interface_addresses returned[^(]*' | head -1`
 
+/** What a CLI tries that updates itself: its own program, the place of packages, and the other places that are first on PATH. */
+const UPDATE = `for place in "$(command -v git)" /usr/local/lib/node_modules/x /usr/local/bin/git /app/x; do ( : >> "$place" ) 2>&1 | grep -oE 'Read-only file system|Permission denied'; done; git --version | cut -d' ' -f1`
+const MUSL = '/lib/ld-musl-x86_64.so.1'
+
 let home: ContainerHome
 const made: Record<string, Awaited<ReturnType<typeof build>>> = {}
 beforeAll(async () => {
@@ -109,6 +118,13 @@ beforeAll(async () => {
   await importImage('hub-test/one-file', [text('one', 'a file')], [])
   made.debian = await build('own-debian', 'hub-test/like-debian:1', false)
   made.bare = await build('own-bare', 'hub-test/one-file:1', true)
+  // Its loader is the only library there, and says of itself that it runs.
+  await importImage(
+    'hub-test/like-musl',
+    [program(MUSL.slice(1), { says: 'by the loader of musl\n' }), program('bin/tool', { loader: MUSL })],
+    [],
+  )
+  if (process.arch === 'x64') made.musl = await build('own-musl', 'hub-test/like-musl:1', false)
   const coder = folderOf('own-coder', {
     'image.yaml': 'base: coding\nreason: it works on a repository\ntools: [python3]\n',
   })
@@ -123,13 +139,15 @@ beforeAll(async () => {
         'console.log(require("fs").readFileSync("/one", "utf8"), require("os").userInfo().username)',
       ]),
       cardOf('own-coder', ['bash', '-c', CODE], { shell: true }),
+      cardOf('own-updates', ['bash', '-c', UPDATE], { shell: true, image: 'hub-test/own-coder' }),
+      cardOf('own-musl', ['tool']),
     ],
   })
 })
 afterAll(async () => {
   await home?.close()
   rmSync(tree, { recursive: true, force: true })
-  for (const name of ['own-debian', 'own-bare', 'own-coder', 'like-debian:1', 'one-file:1'])
+  for (const name of ['own-debian', 'own-bare', 'own-coder', 'own-musl', 'like-debian:1', 'one-file:1', 'like-musl:1'])
     await calls.tell('DELETE', `/images/hub-test/${name}`, { deadlineMs: 60_000 })
 })
 const linesOf = async (agent: string) =>
@@ -158,6 +176,20 @@ test('an image with one file, no shell and no C library is one as well, passed o
   const { text: info } = await calls.tell('GET', '/info', { deadlineMs: 60_000 })
   const isContainerd = info.includes('io.containerd.snapshotter')
   expect(made.debian).toMatchObject({ state: 'built', whole: isContainerd })
+})
+
+test.skipIf(process.arch !== 'x64')(
+  'an image of musl is one as well: its program runs by its own loader, our Node by ours, and the build says what differs',
+  async () => {
+    expect(await linesOf('own-musl')).toEqual(['by the loader of musl'])
+    expect(made.musl?.source.notes).toContainEqual(
+      expect.stringMatching(/^its C library is musl: its own programs run;/),
+    )
+  },
+)
+
+test('a CLI that updates itself finds no place that it may write, and works on', async () => {
+  expect(await linesOf('own-updates')).toEqual(['Permission denied', ...Array(3).fill('Read-only file system'), 'git'])
 })
 
 test('the base coding commits, clones and speaks TLS; hooks, programs of the workspace, locks of processes and interfaces are as its page says', async () => {

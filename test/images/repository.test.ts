@@ -1,5 +1,5 @@
 /** A repository in, a branch out: the shim with the real git, against the stand-in of the entrance (S4-9). */
-import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -32,13 +32,17 @@ async function bundled(spoil = (bytes: Buffer) => bytes) {
 
 async function run(
   text: string,
-  { change = true, spoil = (bytes: Buffer) => bytes, base = '', driver = 'command' } = {},
+  { change = true, spoil = (bytes: Buffer) => bytes, base = '', driver = 'command', tooLarge = /^$/ } = {},
 ) {
   const made = await bundled(spoil)
   const inputs = await bench.inputs({ [BUNDLE_NAME]: Buffer.from(made.bundle, 'latin1') })
   const spec = { repository: { base: base || made.base, from: 'HEAD', change } }
   const line = driver === 'command' ? bench.shell(text) : bench.python(text)
-  const ran = await bench.start({ program: { driver: driver as 'command', run: line }, task: { inputs, spec } })
+  const ran = await bench.start({
+    program: { driver: driver as 'command', run: line },
+    task: { inputs, spec },
+    tooLarge,
+  })
   return { ...ran, result: await ran.session.result, branch: `hub/${ran.session.session}` }
 }
 /** What came back, fetched into the scene: the files of the branch, and its commits. */
@@ -152,6 +156,34 @@ describe('a repository', () => {
     const ran = await run(text)
     expect(ran.result.error).toMatch(says)
     expect(ran.session.artifactNames.size).toBe(0)
+  })
+
+  test('whose branch is larger than an artifact may be is named as lost, and its patch comes all the same', async () => {
+    const ran = await run('echo new > new.txt', { tooLarge: /\.bundle$/ })
+    expect(ran.result.error).toMatch(new RegExp(`not stored as outputs: "${ran.session.session}\\.bundle": `))
+    expect([...ran.session.artifactNames.keys()]).toEqual([`${ran.session.session}.patch`])
+  })
+
+  test('with submodules, LFS pointers, hooks, attributes that run filters and odd names goes in and comes back, and nothing of it runs', async () => {
+    const trap = join(bench.dir, 'trapped')
+    const odd = ['-rf', 'a\nb', '"q" $(x)', 'é \u202e', Buffer.from([0x61, 0xff]).toString('latin1')]
+    scene.git('update-index', '--add', '--cacheinfo', `160000,${scene.head()},vendor/lib`)
+    scene.write('.gitmodules', `[submodule "lib"]\n\tpath = vendor/lib\n\turl = ext::touch ${trap}\n`)
+    scene.write('.gitattributes', '*.bin filter=lfs diff=lfs merge=lfs\n*.txt filter=evil\n')
+    scene.write('big.bin', 'version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 5\n')
+    scene.write('.githooks/post-checkout', `#!/bin/sh\ntouch ${trap}\n`, 0o755)
+    scene.git('config', 'core.hooksPath', '.githooks')
+    scene.git('config', 'filter.evil.smudge', `touch ${trap}; cat`)
+    for (const name of odd) scene.write(name, 'odd\n')
+    scene.git('add', '--all', '--', '.', ':!vendor')
+    scene.git('commit', '--quiet', '-m', 'Odd')
+    const ran = await run('cat big.bin; for f in ./*; do [ -f "$f" ] && echo x >> "$f"; done; true')
+    expect(ran.result).toMatchObject({ outcome: 'succeeded' })
+    expect(String((ran.result.value as { stdout: string }).stdout)).toContain('version https://git-lfs')
+    const back = fetched(ran)
+    for (const name of odd) expect(back.show(name)).toBe('odd\nx')
+    expect(scene.git('ls-tree', ran.branch, 'vendor/lib')).toMatch(/^160000 commit /)
+    expect(existsSync(trap)).toBe(false)
   })
 
   test('needs git in the image', async () => {

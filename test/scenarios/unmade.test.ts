@@ -93,3 +93,22 @@ test('the order in which a session is made (S4-2)', async () => {
     'start',
   ])
 })
+
+test('an image that was removed between build and start fails its task by name, and the next one is refused before it is queued', async () => {
+  await using h = await createHarness({ agents })
+  const [[name, { id }] = ['', { id: '' }]] = [...h.engine.images]
+  h.engine.images.clear()
+  const task = await h.submit('echo')
+  await h.ended(task)
+  expect(h.task(task).error).toMatchObject({
+    code: 'image_missing',
+    detail: `the engine has no image ${id} any more; it was removed since it was built`,
+  })
+  expect(h.hub.work.catalogue.registry.find('echo')).toMatchObject({
+    imageId: undefined,
+    reason: `image ${name} is missing`,
+  })
+  await expect(h.submit('echo')).rejects.toThrow('image_missing')
+  await h.quiet()
+  expect(left(h)).toEqual(NOTHING)
+})

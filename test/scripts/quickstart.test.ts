@@ -28,7 +28,9 @@ function quickstart(up: string, status: string, code = 0) {
   file('package-lock.json', '{}')
   file('node_modules/.package-lock.json', '{}')
   file('scripts/node', ':')
-  file('scripts/build-images.ts', "console.log('built x')")
+  // It notes what it builds in the home, which must be there.
+  const noted = "if (!require('node:fs').existsSync(process.argv[3])) throw process.argv[3]; console.log('built x')"
+  file('scripts/build-images.ts', noted)
   file(
     'scripts/engine',
     shell(
@@ -38,7 +40,7 @@ function quickstart(up: string, status: string, code = 0) {
   file(
     'scripts/hub',
     shell(
-      `case $1 in status) echo '${STATUS}' ;; submit) echo report >"$HUB_HOME/quickstart/report/report.md" ;; esac`,
+      `case $1 in init) mkdir -p "$HUB_HOME" ;; status) echo '${STATUS}' ;; submit) echo report >"$HUB_HOME/quickstart/report/report.md" ;; esac`,
     ),
   )
   copyFileSync(join(repositoryRoot, 'scripts/quickstart'), join(root, 'scripts/quickstart'))

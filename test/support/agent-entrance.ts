@@ -22,6 +22,8 @@ export interface SessionOptions {
   egress?: JoinAnswer['egress']
   /** The conversation that is kept for it, null for none; its card asks for none without it. */
   transcript?: { bytes: Buffer; tries?: number; as?: 'resume' | 'text' } | null
+  /** Artifacts of which the hub takes none: they are larger than it allows. */
+  tooLarge?: RegExp
   /** From the first join on, so that a process has all of it, however long it takes to start. */
   ttlMs?: number
   tokenMs?: number
@@ -303,6 +305,7 @@ function createSession(world: World, options: SessionOptions): EntranceSession {
     if (method === 'PUT') {
       if (sha256(body) !== artifact) return problem('schema_invalid')
       const name = url.searchParams.get('name') ?? ''
+      if (options.tooLarge?.test(name)) return problem('too_large')
       blobs.set(artifact, body)
       self.artifactNames.set(name, artifact)
       const dataClass = url.searchParams.get('dataClass')

@@ -217,7 +217,11 @@ export function createFakeEngine({ clock, firstUser }: { clock: Clock; firstUser
       const path = `/v${API_RANGE.oldest}/containers/create?name=${name}`
       const reason = judgeEngineCall({ method: 'POST', path, body: JSON.stringify(body) }, firstUser)
       if (reason !== undefined) throw new HubError('internal', '', { reason: `engine call refused, ${reason}` })
-      if (![...engine.images.values()].some((image) => image.id === body.Image)) throw new HubError('image_missing')
+      if (![...engine.images.values()].some((image) => image.id === body.Image))
+        throw new HubError(
+          'image_missing',
+          `the engine has no image ${body.Image} any more; it was removed since it was built`,
+        )
       if (find(name) !== undefined) throw new HubError('conflict', `a container named ${name} exists already`)
       const container = keep(name, structuredClone(body))
       tell('create', container)

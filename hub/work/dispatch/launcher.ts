@@ -47,6 +47,8 @@ export interface LauncherParts {
   /** The same for one that an earlier run of the hub started. */
   tookOver: (session: string, containerId: string, body: CreateBody) => void
   looks: Pick<EngineLooks, 'answers'>
+  /** The image of an agent was removed since the cards were read: they are read again, so that nothing else is started from it. */
+  imageGone: () => Promise<unknown>
   /** For the record: name and version of the runtime. */
   runtimeText: () => string
   containers: Containers
@@ -139,7 +141,16 @@ export function createLauncher(parts: LauncherParts): Launcher {
   return {
     launch(session) {
       const work = start(session)
-        .catch(async (thrown) => losses.startFailed(session, await weighed(toHubError(thrown))))
+        .catch(async (thrown) => {
+          const error = await weighed(toHubError(thrown))
+          if (error.code === 'image_missing')
+            await parts
+              .imageGone()
+              .catch((why) =>
+                log.warn({ agent: session.agent, reason: toHubError(why).reason }, 'images were not looked up again'),
+              )
+          losses.startFailed(session, error)
+        })
         .catch((thrown) =>
           log.error({ session: session.id, reason: toHubError(thrown).reason }, 'a failed start could not be recorded'),
         )

@@ -138,7 +138,14 @@ export function createEngine(options: EngineOptions, { clock }: { clock: Clock }
     },
     async create(name, body) {
       const answer = await ask('POST', `/containers/create?name=${name}`, { body })
-      if (answer.status === 404) throw new HubError('image_missing', '', { facts: { image: body.Image } })
+      if (answer.status === 404)
+        throw new HubError(
+          'image_missing',
+          `the engine has no image ${body.Image} any more; it was removed since it was built`,
+          {
+            facts: { image: body.Image },
+          },
+        )
       if (answer.status === 409) throw new HubError('conflict', `a container named ${name} exists already`)
       if (answer.status !== 201) throw refused('create the container', answer)
       const said = json('create the container', answer) as { Id?: unknown; Warnings?: unknown }

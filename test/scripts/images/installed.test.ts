@@ -117,6 +117,29 @@ describe.skipIf(npmFolder() === undefined)('packages of npm', () => {
   })
 })
 
+describe('where no registry can be reached', () => {
+  const alone = (options: Partial<PackageOptions>) => install({ lockFile: join(root, 'alone.lock'), ...options })
+  test.skipIf(npmFolder() === undefined)('npm says so, and that what was built before needs none', () => {
+    vi.stubEnv('npm_config_registry', 'http://127.0.0.1:9/')
+    expect(() => alone({ npm: ['not-yet@1.0.0'] })).toThrow(
+      /^packages\.npm: the registry of npm cannot be reached from this machine \(ECONNREFUSED\); connect it, .* built again without one$/,
+    )
+    vi.stubEnv('npm_config_registry', registryUrl)
+  })
+
+  test.skipIf(!hasPip())('pip says so, and not that there is no such package', () => {
+    vi.stubEnv('PIP_NO_INDEX', undefined)
+    vi.stubEnv('PIP_FIND_LINKS', undefined)
+    vi.stubEnv('PIP_INDEX_URL', 'http://127.0.0.1:9/simple')
+    expect(() => alone({ pip: ['not-yet==1.0'] })).toThrow(
+      /^packages\.pip: the index of pip cannot be reached from this machine \(Connection refused\); connect it/,
+    )
+    vi.stubEnv('PIP_INDEX_URL', undefined)
+    vi.stubEnv('PIP_NO_INDEX', '1')
+    vi.stubEnv('PIP_FIND_LINKS', join(root, 'wheels'))
+  })
+})
+
 function hasPip(): boolean {
   try {
     execFileSync('/usr/bin/python3', ['-m', 'pip', '--version'], { stdio: 'ignore' })

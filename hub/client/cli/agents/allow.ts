@@ -7,7 +7,7 @@ import type { Context, Run } from '../context.ts'
 import { keepInHistory, writeWhole } from '../home-files.ts'
 import { requirePolicy, sealPolicy } from '../setup/judge.ts'
 import { type Cell, columns, type Paint } from '../text.ts'
-import { checkName, countingCard, readCard } from './folder.ts'
+import { checkName, countingCard, readCard, submitStep } from './folder.ts'
 import { type GrantPlan, planGrant, readPolicy, withEntry } from './grants.ts'
 
 const manifestOf = (home: string): string => path.join(home, 'policy', 'bundle.json')
@@ -97,6 +97,6 @@ export const allow: Run = async (context, [given = ''], options) => {
     history: true,
   })
   if (json) terminal.json({ ...view, written: true, committed })
-  else terminal.out(`written and in force${committed ? ', committed' : ''}\nnext: \`hub submit ${name}\``)
+  else terminal.out(`written and in force${committed ? ', committed' : ''}\nnext: \`${submitStep(card)}\``)
   return EXIT.done
 }

@@ -12,7 +12,7 @@ import { imageIdOf, nameImage, removeImage } from '../engine.ts'
 import { pathsOf } from '../home.ts'
 import { keepInHistory, writeWhole } from '../home-files.ts'
 import { dataFileOf } from './allow.ts'
-import { type AgentFolder, cardFileOf, openFolder } from './folder.ts'
+import { type AgentFolder, cardFileOf, openFolder, submitStep } from './folder.ts'
 import { planGrant, readPolicy } from './grants.ts'
 import { BuildStopped, type BuiltImage, buildImage, INTERRUPTED, untilStopped } from './image-process.ts'
 
@@ -115,15 +115,6 @@ async function keepFormer(context: Context, name: string, image: string) {
 const ttlText = ({ limits }: AgentCard): string =>
   limits.ttl === undefined ? `${spanText(DEFAULT_LIMITS.ttlMs)}, the default` : spanText(limits.ttl)
 
-/** How a task is given to it: with the parameters that its command line names, and a repository where its image is made for one. */
-function submitStep({ card, folder }: AgentFolder): string {
-  const params = card.run.flatMap((word) => [...word.matchAll(/\{param:([^}]+)\}/g)].map(([, name]) => name))
-  const recipe = path.join(folder, 'image.yaml')
-  const isForCode = existsSync(recipe) && /^base: *coding\b/m.test(readFileSync(recipe, 'utf8'))
-  const words = [...(isForCode ? ['--repo .'] : []), ...[...new Set(params)].map((name) => `--param ${name}="..."`)]
-  return ['hub submit', card.name, ...words].join(' ')
-}
-
 /** What is really next: what keeps it from starting, then what its card asks for beyond its row, then a task. */
 async function nextSteps({ hub, home }: Context, agent: AgentFolder): Promise<string[]> {
   const { card } = agent
@@ -133,7 +124,7 @@ async function nextSteps({ hub, home }: Context, agent: AgentFolder): Promise<st
   const row = existsSync(file) ? readPolicy(readFileSync(file), file).agents[card.name] : undefined
   const mends = lacks.map(({ mend }) => mend)
   const asks = planGrant(card, row).changed ? [grant] : []
-  return [...new Set([...mends, ...asks, submitStep(agent)])]
+  return [...new Set([...mends, ...asks, submitStep(card, agent.folder)])]
 }
 
 const notesOf = ({ packages = [], notes, from }: BuiltImage): string[] => [

@@ -136,7 +136,11 @@ const ORIGIN = {
   signed: 'its signature was checked',
   unknown:
     'unknown: its image was not built here, and no program for signatures passed it (`hub agent build`, or images.signature in hub.yaml)',
+  below:
+    'unknown: it was built here on another image, which was not, and no program for signatures passed that one (images.signature in hub.yaml)',
 } as const
+
+const originOf = ({ provenance, from }: AgentView): string => ORIGIN[provenance ?? (from ? 'below' : 'unknown')]
 
 /** Says why the column IMAGE says `unknown` (S1-56) or `missing`. */
 function sayOrigins({ terminal }: Context, agents: readonly AgentView[]): void {
@@ -146,8 +150,11 @@ function sayOrigins({ terminal }: Context, agents: readonly AgentView[]): void {
     const mend = isShipped ? 'node scripts/build-images.ts; hub agent reload' : 'hub agent build FOLDER'
     if (of.length > 0) terminal.note(clean(`without an image that can be used: ${of.join(', ')}: \`${mend}\``))
   }
-  const names = agents.filter(({ imageId, provenance }) => imageId !== null && !provenance).map(({ name }) => name)
-  if (names.length > 0) terminal.note(clean(`provenance of the image is ${ORIGIN.unknown}: ${names.join(', ')}`))
+  const unknown = agents.filter(({ imageId, provenance }) => imageId !== null && !provenance)
+  for (const why of new Set(unknown.map(originOf))) {
+    const names = unknown.filter((agent) => originOf(agent) === why).map(({ name }) => name)
+    terminal.note(clean(`provenance of the image is ${why}: ${names.join(', ')}`))
+  }
 }
 
 /** What happens when its program asks about a tool, if its card says so. An earlier hub does not say. */
@@ -166,7 +173,7 @@ export function agentRows(agent: AgentView): [string, Cell][] {
     ['why', agent.reason ?? ''],
     ['what', agent.description],
     ['image', agent.imageId === null ? `${agent.image} (missing)` : `${agent.image} ${agent.imageId}`],
-    ['provenance', agent.imageId === null ? '' : ORIGIN[agent.provenance ?? 'unknown']],
+    ['provenance', agent.imageId === null ? '' : originOf(agent)],
     ['made from', agent.from ?? ''],
     ['packages', (agent.packages ?? []).join('; ')],
     ['card', agent.card === undefined ? '' : `${agent.card}${agent.place ? ` (${PLACE_WORDS[agent.place]})` : ''}`],

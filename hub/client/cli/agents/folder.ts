@@ -89,3 +89,12 @@ export const cardFileOf = (home: string, name: string): string => path.join(home
 /** The file of the card that counts for this agent, in whichever place; undefined if there is none. */
 export const countingCard = (home: string, name: string): string | undefined =>
   cardFileNamed(placesOf(home, CHECKOUT), name)?.path
+
+/** How a task is given to it: with the parameters that its command line names, and a repository where the image of its folder is made for one. */
+export function submitStep({ name, run }: Pick<AgentCard, 'name' | 'run'>, folder?: string): string {
+  const params = run.flatMap((word) => [...word.matchAll(/\{param:([^}]+)\}/g)].map(([, param]) => param))
+  const recipe = folder === undefined ? '' : path.join(folder, 'image.yaml')
+  const isForCode = existsSync(recipe) && /^base: *coding\b/m.test(readFileSync(recipe, 'utf8'))
+  const words = [...(isForCode ? ['--repo .'] : []), ...[...new Set(params)].map((param) => `--param ${param}="..."`)]
+  return ['hub submit', name, ...words].join(' ')
+}
