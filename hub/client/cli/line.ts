@@ -100,7 +100,8 @@ function build(line: Line): Command {
     const command = (group ?? program).command(second ?? first).description(row.text)
     if (row.args !== '') command.arguments(row.args)
     for (const [flags, text, many] of row.flags) {
-      if (flags.includes('...')) command.option(flags, text)
+      // Of a flag without a value commander keeps `true` from the beginning where its name begins with `no-`.
+      if (flags.includes('...') || !flags.includes('<')) command.option(flags, text)
       else if (many === undefined) command.option(flags, text, once(flags))
       else command.option(flags, text, (value: string, before: string[]) => [...before, value], [])
     }
