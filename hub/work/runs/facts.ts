@@ -2,42 +2,14 @@
  * What one round of a run is told, and what it answers (round.ts). Types only: who reads rows makes the facts, and who carries out the acts
  * moves the rows. No clock: a time is always what is left of it, in ms.
  */
+import type { Question, Rung, Standing, TryCause, TryEnd } from '../../protocol/runs/ladder.ts'
 import type { OnFailure, Plan, RunPhase, StepState } from '../../protocol/runs/plan.ts'
+import type { Wait } from '../../protocol/runs/waits.ts'
 import type { TaskState } from '../../protocol/task.ts'
 
-/** How a try came about. A repair comes before a retry and is a try of the same step. */
-export type TryCause = 'first' | 'retry' | 'repair' | 'fallback'
-
-/** What a person is asked about a step, or about the run as a whole. */
-export type Question =
-  /** Its tier, or a rule, wants a person's yes before it starts. */
-  | 'start'
-  /** It has its result; the definition wants a look before it counts. */
-  | 'checkpoint'
-  /** A try ended without a result, and nobody knows what it did (D-R7). */
-  | 'unknown'
-  /** A step that destroys or reaches outside failed (D-R7). */
-  | 'failed'
-  /** Every rung was tried (D-R1). */
-  | 'ladder'
-  /** A person ended its try. */
-  | 'stopped'
-  /** The hub was restored from a backup since, and nobody knows what the step did after that backup (D-R16). */
-  | 'restored'
-
-/** How a try ended. */
-export interface TryEnd {
-  /** `lost`: it ended without a result that was accepted. */
-  outcome: 'succeeded' | 'failed' | 'lost'
-  /** A code of the table of errors, where one is known. */
-  code: string | null
-  /** Whether its agent had its task. Where it had not, nothing can have been done. */
-  joined: boolean
-  /** Who ended it, where it was ended. */
-  by: 'itself' | 'person' | 'runner'
-}
-
 export interface TryFacts {
+  /** Its task; of a sub-run the face of that. */
+  task: string
   /** Null: its task is open. */
   ended: TryEnd | null
   /** Of an open task: what it does. `queued`: with the reason that the dispatcher gives; `asking`: its session waits for a person; `subrun`: a run of its own. */
@@ -54,14 +26,8 @@ export interface ApprovalFacts {
   decision: 'continue' | 'retry' | 'skip' | 'abort' | null
 }
 
-export interface StepFacts {
+export interface StepFacts extends Standing {
   state: StepState
-  /** How its present try came about, or how the next one will. */
-  by: TryCause
-  /** Retries that were used. */
-  retries: number
-  /** 0: its own agent; n: the n-th of `fallback`. */
-  fallback: number
   /** In retry_wait: until it is due. */
   waitLeftMs: number
   /** Its latest try; null before the first. */
@@ -90,7 +56,7 @@ export interface RunFacts {
   phase: RunPhase
   /** In force for this run: what its definition says, or else what its starter implies (D-R1). */
   onFailure: OnFailure
-  /** Tries that were started, over all steps and rungs (one ceiling for all: `plan.limits.tasks`). */
+  /** Tries that were started, over all steps and rungs (one ceiling for all: `plan.limits.tasks`), but for those that a quota ended. */
   tries: number
   /** What is left of `plan.limits.timeMs`. */
   timeLeftMs: number
@@ -120,39 +86,6 @@ export interface RunFacts {
   isRestored: boolean
 }
 
-/** Why a step, or the whole run, stands still, and the word that moves it (D-R17). */
-export interface Wait {
-  /** Null: the whole run. */
-  step: string | null
-  why: WaitReason
-  /** In words, for a person. */
-  text: string
-  /** The command that ends it; null where it ends by itself. */
-  word: string | null
-  /** Until it ends by itself, where that is known. */
-  leftMs: number | null
-}
-export type WaitReason =
-  | 'works'
-  | 'queued'
-  | 'after'
-  | 'slot_of_run'
-  | 'slot_of_hub'
-  | 'slot_of_runs'
-  | 'overlap'
-  | 'held'
-  | 'mode'
-  | 'budget'
-  | 'quota'
-  | 'agent_halted'
-  | 'image'
-  | 'approval'
-  | 'other_question'
-  | 'starter'
-  | 'retry'
-  | 'subrun'
-  | 'planning'
-
 /** Acts that only write down what is so. All of one round are one record, and none of them can be refused. */
 export type Observed =
   /** The face begins. */
@@ -161,16 +94,8 @@ export type Observed =
   | { act: 'ready'; step: string }
   /** `why`: a code or the step it follows from. */
   | { act: 'settle'; step: string; to: 'completed' | 'failed' | 'skipped' | 'cancelled'; why: string }
-  /** It waits and is then tried again. `counted`: it takes a place below the ceiling. */
-  | {
-      act: 'again'
-      step: string
-      by: TryCause
-      retries: number
-      fallback: number
-      inMs: number
-      why: string
-    }
+  /** It waits and is then tried again. */
+  | { act: 'again'; step: string; rung: Rung; why: string }
   /** It waits for a person from now on; the question itself is asked when no other of this run is open (S2-36). */
   | { act: 'await'; step: string; question: Question }
   /** A question is opened. Null: about the credential of whoever started the run. */
