@@ -9,7 +9,7 @@ const PROVIDER = 'anthropic'
 const HELPER = 'claude-haiku-4-5'
 
 /** The text of opencode.json. The last rule that fits counts in `permission`. */
-const settingsOf = ({ upstream, model }: RecipeFacts): string =>
+const settingsOf = ({ upstream }: RecipeFacts): string =>
   `${JSON.stringify(
     {
       share: 'disabled',
@@ -21,7 +21,6 @@ const settingsOf = ({ upstream, model }: RecipeFacts): string =>
       provider: {
         [PROVIDER]: {
           options: { baseURL: `http://127.0.0.1:47080/up/${upstream}/v1` },
-          models: { [model]: { limit: { context: 200_000, output: 32_000 } } },
         },
       },
     },
@@ -51,8 +50,12 @@ function runOf({ arch }: RecipeFacts): string[] {
   ]
 }
 
+/** A model that opencode does not know would be a fault of it without a name; so it is told of whichever one its task has. */
+const MODELS = { provider: { [PROVIDER]: { models: { [MODEL]: { limit: { context: 200_000, output: 32_000 } } } } } }
+
 const envOf = ({ name }: RecipeFacts): Record<string, string> => ({
   OPENCODE_CONFIG: `/app/agents/${name}/${SETTINGS}`,
+  OPENCODE_CONFIG_CONTENT: JSON.stringify(MODELS),
   ...Object.fromEntries(
     [
       ...['PROJECT_CONFIG', 'MODELS_FETCH', 'AUTOUPDATE', 'LSP_DOWNLOAD'],
@@ -119,7 +122,7 @@ export const opencode: Recipe = {
     },
   ],
   notes: [
-    'Its settings are `opencode.json` of its image. A model that neither this version nor that file knows is refused by opencode itself: for `hub submit --model` with such a one, add it under `models`, and build again.',
+    'Its settings are `opencode.json` of its image. It is told of the model of its task by `OPENCODE_CONFIG_CONTENT`, also of one that it does not know.',
     'The program of its platform package is named, since no install script runs (the build says so). On x64 it is the one that runs on every processor (`baseline`); npm installs both.',
     'It searches by ripgrep, which it would fetch: `@vscode/ripgrep` (MIT) brings it along. A `rg` of the machine that builds comes first.',
     'It tells no end of its run, only ends of its steps: the last one counts, where it exits with 0.',
