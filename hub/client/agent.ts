@@ -219,6 +219,7 @@ function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { ter
   const turning = createTurns({
     signal: run.signal,
     post: (kind, body, { patient }) => post({ id: newId(), kind, body }, { patient }),
+    agreed: answers.agreed,
     warn: (text) => void log(text, 'warn').catch(() => {}),
   })
   const inbox = createInbox({

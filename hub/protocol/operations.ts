@@ -280,7 +280,7 @@ export const OPERATIONS = {
   'session.revoke': op('session.revoked', 'stop', present, revokeShape),
   'session.turns': op('session.turns_read', 'read', people, turnListShape),
   'session.say': op('session.prompted', 'new_work', ['operator', 'automation'], sayShape),
-  'session.interrupt': op('session.interrupted', 'stop', people, sessionRef),
+  'session.interrupt': op('session.interrupted', 'stop', [...people, ...hub], sessionRef),
   'session.close': op('session.closed', 'stop', [...people, ...hub], sessionRef),
   'agent.list': op('agent.listed', 'read', people, none),
   'agent.show': op('agent.shown', 'read', people, agentRef),

@@ -35,6 +35,7 @@ export function createFakeTurns(run: TaskRun, warn: (text: string) => void) {
   const turning = createTurns({
     signal: run.signal,
     warn,
+    agreed: (act) => act(),
     async post(kind, body) {
       const told = body as { [key: string]: string } & { tool?: { name: string } }
       const { turn = '', text = '', tool, state, stopReason, error } = told

@@ -71,11 +71,13 @@ function head(text: string, chars: number): string {
 export function createTurns(parts: {
   /** Says it to the hub. `patient`: again until it is there. */
   post: (kind: 'turn' | 'frame', body: Body, options: { patient: boolean }) => Promise<unknown>
+  /** Does it; where a person has to agree first, waits for the answer and does it again. Throws `approval_refused` after a no. */
+  agreed: <Result>(act: () => Promise<Result>) => Promise<Result>
   /** The session is to end. */
   signal: AbortSignal
   warn: (text: string) => void
 }) {
-  const { post, signal, warn } = parts
+  const { post, agreed, signal, warn } = parts
   const waiting: PromptBody[] = []
   let current: { turn: Turn; cancel: () => void } | undefined
   let wake = () => {}
@@ -83,8 +85,14 @@ export function createTurns(parts: {
 
   /** Undefined: the hub has ended this turn already. */
   async function say(body: TurnBody): Promise<true | undefined> {
+    const tell = () => post('turn', body, { patient: true })
     try {
-      await post('turn', body, { patient: true })
+      if (body.state === 'ended') await tell()
+      // After a no the hub is asked once more: it ends the turn by the name of that refusal.
+      else
+        await agreed(tell).catch((thrown) =>
+          toHubError(thrown).code === 'approval_refused' ? tell() : Promise.reject(thrown),
+        )
       return true
     } catch (thrown) {
       const { code, message } = toHubError(thrown)

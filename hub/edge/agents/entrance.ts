@@ -13,6 +13,7 @@ import { createFrameHooks } from './frames/acts.ts'
 import { type AgentFrames, createAgentFrames } from './frames/frames.ts'
 import { createHello } from './frames/hello.ts'
 import { createSend, type Send, tracedSend } from './messages.ts'
+import { failingTurns } from './refused-turns.ts'
 import { type AgentAuth, createAgentAuth } from './requests.ts'
 import { type AgentRoutes, createAgentRoutes } from './routes.ts'
 import { createAgentSockets } from './socket.ts'
@@ -58,7 +59,7 @@ export function createAgentEntrance(options: EntranceOptions, outer: Outer) {
     handInMs: work.catalogue.late.handInMs,
     onForeignToken: (session) => endForSecurity(session, 'the token of another session came in on its socket'),
   })
-  const plain = createSend({
+  const all = createSend({
     gate,
     router: work.messaging.router,
     targets: work.messaging.targets,
@@ -70,6 +71,7 @@ export function createAgentEntrance(options: EntranceOptions, outer: Outer) {
     meter: work.meters.messages,
     random: outer.random,
   })
+  const plain = failingTurns(all, { gate, turns: work.messaging.turns, log })
   const { traces } = work.supervision
   const send = traces === undefined ? plain : tracedSend(plain, traces)
   const shared: Shared = { auth, send, hooks: createHooks(options.hooks, { clock, log }), endForSecurity }

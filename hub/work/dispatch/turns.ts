@@ -4,7 +4,7 @@
  * C1. A prompt is a row, so it outlives the hub. It is handed to its session one at a time: the next one once the program has left the turn
  *     before. After a restart of the hub it is handed again, under the same id.
  * C2. A turn moves waiting -> running -> done, cancelled or failed, by one update that names the old state. Its end is final. What its program
- *     still says until it leaves the turn is added to its text.
+ *     still says until it leaves the turn is added to its text. One whose begin is refused fails by that name.
  * C3. Text is bounded, cut between code points, and masked like a result. While the store cannot be written, what is said is left out, and
  *     the text says so.
  * C4. In a mode that permits no new work no prompt is handed out; a cancel and a close always are (I6).
@@ -58,6 +58,8 @@ export interface Turns extends Pick<TurnRows, 'of' | 'turn' | 'closing'> {
    * `already_resolved` if there is none.
    */
   interrupt(grant: StopGrant, session: string): TurnRow | undefined
+  /** Its begin was refused for good: it fails, and the next one is offered. False if it does not wait any more, or nothing can be written. */
+  refused(grant: StopGrant, session: string, turn: string, why: string): boolean
   /** Tells the program of a chat that nothing more comes: what it then returns is its result. A second time does nothing. */
   close(grant: StopGrant, session: string, why: string): void
   /** Its program begins or leaves a turn. */
@@ -255,6 +257,16 @@ export function createTurns(parts: {
       cancel(row)
       if (wasHanded) store.afterCommit(() => mail.cancelled(id, row.id))
       return turnOf(id, row.id)
+    },
+
+    refused(grant, session, turn, why) {
+      assertStopGrant(grant, 'session.interrupt')
+      const row = turnOf(session, turn)
+      if (row?.state !== 'waiting' || grant.unwritten !== undefined) return false
+      move(row, 'failed', { stop_reason: 'error', error: redaction.text(why), ended_at_ms: steady.wallMs() })
+      if (handed.get(session) === turn) handed.delete(session)
+      offerLater(session)
+      return true
     },
 
     close(grant, id, why) {
