@@ -72,6 +72,8 @@ export interface ValueFinder {
   masked(text: string, mask: string): string
   /** The same for a piece of a stream: a value that was cut off at its beginning or end is masked there too. */
   maskedPiece(text: string, mask: string): string
+  /** How many characters at the end of the text are the beginning of a value, and no whole one; 0 without one. */
+  begun(text: string): number
   /** The name of a secret whose value the text holds. */
   holds(text: string): string | undefined
 }
@@ -140,6 +142,7 @@ export function createValueFinder(spellings: readonly Spelling[]): ValueFinder {
       const begun = head < EDGE_MIN ? whole : mask + whole.slice(head)
       return tail < EDGE_MIN || tail > begun.length ? begun : begun.slice(0, begun.length - tail) + mask
     },
+    begun: (text) => Math.max(0, ...spellings.map((each) => overlap(text, each.text))),
     holds(text) {
       let name: string | undefined
       if (byHead.size > 0)

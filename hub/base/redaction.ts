@@ -10,6 +10,7 @@
  *     because others change, up to `SECRETS_MAX` values in all.
  */
 import { isUtf8 } from 'node:buffer'
+import { shapeBegun } from './held-back.ts'
 import { createValueFinder, type Spelling, spellingsOf, type ValueFinder } from './known-values.ts'
 
 /** Not from within an escape of a text of JSON. */
@@ -124,6 +125,8 @@ export interface Redaction {
   readonly text: Hide
   /** For a piece that was cut out of a stream: what is left of a value at its edges is masked too. */
   readonly piece: Hide
+  /** How much of the end of a text that still grows is to be kept back: it may be the beginning of something that is masked only whole. */
+  begun(text: string): number
   /** Each text within a value of JSON, keys included; the same object if nothing in it had to be masked. */
   value<Value>(value: Value): Value
   /** The name of a known secret that a text within the value holds whole; undefined if none does. */
@@ -190,6 +193,7 @@ export function createRedaction(): Redaction {
   return {
     text,
     piece: (given) => rest(finder().maskedPiece(given, MASK)),
+    begun: (given) => Math.max(finder().begun(given), shapeBegun(given)),
     value: (given) => value(given),
     secretIn: (given) => secretIn(given),
     known() {

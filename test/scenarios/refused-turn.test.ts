@@ -21,7 +21,7 @@ test.skipIf(!hasOpa)(
     const [solo] = await h.bring('solo')
     writeFileSync(join(h.home, 'policy', 'own.rego'), RULES)
     expect(await hub(h, 'policy', 'reload')).toMatchObject({ code: 0 })
-  const prompts: string[] = []
+    const prompts: string[] = []
     for (const prompt of ['one', 'two']) await h.operator('POST', `/v1/sessions/${solo.session}/say`, { prompt })
     for (let n = 0; n < 2; n += 1) {
       const { body } = await h.pumped(solo.next(({ type }) => type === 'turn.prompt'))
@@ -44,3 +44,37 @@ test.skipIf(!hasOpa)(
     })
   },
 )
+
+test('S1-62: a secret that comes in pieces is in no text of a turn, at no moment; a prompt is kept and shown masked, and its program gets it as it was written', async () => {
+  await using h = await createHarness({ agents: { solo: { script: puppet, card: { mode: 'chat' } } } })
+  const SECRET = 'k3y-of-the-agent-7f'
+  const KEY = `ghp_${'Ab3'.repeat(12)}`
+  h.hub.guard.redaction.know('agent-key', Buffer.from(SECRET))
+  const [solo] = await h.bring('solo')
+  // A value that the hub knows is refused at the door, wherever a request holds it.
+  const secret = await h.operator('POST', `/v1/sessions/${solo.session}/say`, { prompt: `use ${SECRET}` })
+  expect(secret.status).toBeGreaterThanOrEqual(400)
+  const say = `use ${KEY}`
+  const said = await h.operator('POST', `/v1/sessions/${solo.session}/say`, { prompt: say })
+  const { id } = said.body.turn as { id: string }
+  const again = await h.operator('POST', `/v1/sessions/${solo.session}/say`, { prompt: say, turn: id })
+  expect([again.status, (again.body.turn as { number: number }).number]).toEqual([200, 1])
+  const { body } = await h.pumped(solo.next(({ type }) => type === 'turn.prompt'))
+  expect(body.prompt).toBe(say)
+  const tell = (more: object) => h.pumped(solo.say({ kind: 'turn', body: { turn: id, ...more } }))
+  await tell({ state: 'running' })
+  const seen: string[] = []
+  const look = () =>
+    h.hub.guard.store.prepare('select prompt, text from turn where id = ?').get(id) as { prompt: string; text: string }
+  for (const text of [...`I have ${SECRET}, and the token is ${KEY} now. Bearer ${'x1'.repeat(20)} end`].map(String)) {
+    await h.pumped(solo.say({ kind: 'frame', body: { turn: id, text } }), 1)
+    seen.push(look().text)
+  }
+  await tell({ state: 'ended', stopReason: 'end_turn' })
+  const whole = 'I have [redacted], and the token is [redacted] now. Bearer [redacted] end'
+  expect(look()).toEqual({ prompt: 'use [redacted]', text: whole })
+  for (const each of seen)
+    expect([SECRET, KEY, 'x1'.repeat(20)].map((one) => each.includes(one.slice(0, 4)))).toEqual([false, false, false])
+  // It is no later than it has to be.
+  expect(seen[5]).toBe('I have')
+})

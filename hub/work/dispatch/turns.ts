@@ -5,8 +5,9 @@
  *     before. After a restart of the hub it is handed again, under the same id.
  * C2. A turn moves waiting -> running -> done, cancelled or failed, by one update that names the old state. Its end is final. What its program
  *     still says until it leaves the turn is added to its text. One whose begin is refused fails by that name.
- * C3. Text is bounded, cut between code points, and masked like a result. While the store cannot be written, what is said is left out, and
- *     the text says so.
+ * C3. Text is bounded, cut between code points, and masked like a result; the end of a piece that may begin a secret is kept back in memory
+ *     until the next piece or the end of the turn. A prompt is kept and shown masked; its program gets it as it was written, and masked after
+ *     a restart of the hub. While the store cannot be written, what is said is left out, and the text says so.
  * C4. In a mode that permits no new work no prompt is handed out; a cancel and a close always are (I6).
  * C5. With its session every turn ends: a running one fails, or is cancelled if people ended it; its text stays.
  */
@@ -42,6 +43,9 @@ export interface Prompt {
 }
 
 const MISSED = '\n[... what was said while the database could not be written is not here ...]\n'
+/** Kept back of one turn, in characters. */
+const HELD_CHARS_MAX = 16_384
+const NOTHING_HELD = { text: '', written: 0 }
 /** People ended the session, so what ran did not fail. */
 const BY_PEOPLE: ReadonlySet<ExitReason> = new Set(['done', 'cancelled', 'operator', 'shutdown', 'ttl'])
 
@@ -90,6 +94,10 @@ export function createTurns(parts: {
   const handed = new Map<string, string>()
   /** Turns of which something was said that could not be written. */
   const missed = new Set<string>()
+  /** By turn: the end of what was said, which may be the beginning of a secret. */
+  const heldBack = new Map<string, { text: string; written: number }>()
+  /** By turn: prompts that are kept otherwise than they were written. */
+  const asWritten = new Map<string, string>()
 
   const rows = createTurnRows(store)
   const step = createMove(store)
@@ -114,6 +122,7 @@ export function createTurns(parts: {
   function move(row: TurnRow, to: TurnState, set: Record<string, unknown> = {}): void {
     const key = { session: row.session, id: row.id }
     step(turnMachine, { table: 'turn', key, state: row.state }, to, set)
+    asWritten.delete(row.id)
     tell(row)
   }
   function offer(session: string, redelivered = false): void {
@@ -121,7 +130,8 @@ export function createTurns(parts: {
     const [next] = waitingOf(session)
     if (next === undefined || handed.get(session) === next.id || !mail.isOpen(session)) return
     handed.set(session, next.id)
-    const { id, number, prompt } = next
+    const { id, number, prompt: kept } = next
+    const prompt = asWritten.get(id) ?? kept
     // It does not read its mail: the prompt is handed again with a later round.
     if (!mail.prompt(session, { turn: id, number, prompt }, redelivered)) handed.delete(session)
   }
@@ -135,7 +145,8 @@ export function createTurns(parts: {
   }
 
   /** As it is kept: a value that was cut by the frames is whole only here. */
-  function maskText({ session, id, text }: TurnRow): void {
+  function maskText(given: TurnRow): void {
+    const { session, id, text } = closeText(given)
     const masked = redaction.text(text)
     if (masked === text) return
     const bytes = Buffer.byteLength(masked)
@@ -175,12 +186,36 @@ export function createTurns(parts: {
 
   function append(row: TurnRow, said: string): void {
     const gap = missed.delete(row.id) ? MISSED : ''
-    const whole = redaction.text(`${gap}${said}`)
-    const kept = fitting(whole, TURN_TEXT_BYTES_MAX - row.textBytes)
-    const isCut = row.isCut || kept.length < whole.length
+    const before = heldBack.get(row.id) ?? NOTHING_HELD
+    const all = `${before.text}${gap}${said}`
+    const begun = row.isCut ? 0 : Math.min(redaction.begun(all), HELD_CHARS_MAX)
+    const [free, text] = [all.slice(0, all.length - begun), all.slice(all.length - begun)]
+    // So little gives nothing away, and is not lost with this process: it is written, and taken back with the next piece.
+    const written = /^[ -~]{1,3}$/.test(text) ? text.length : 0
+    if (begun > 0) heldBack.set(row.id, { text, written })
+    else heldBack.delete(row.id)
+    put(row, `${redaction.text(free)}${written > 0 ? text : ''}`, before.written)
+  }
+
+  /** What was kept back is written now: nothing more comes. Answers the turn as it is then. */
+  function closeText(row: TurnRow): TurnRow {
+    const rest = heldBack.get(row.id)
+    heldBack.delete(row.id)
+    if (rest === undefined) return row
+    put(row, redaction.text(rest.text), rest.written)
+    return turnOf(row.session, row.id) ?? row
+  }
+
+  /** Adds to the text of the turn, in the place of its last so many characters, each of one byte. */
+  function put(row: TurnRow, whole: string, instead: number): void {
+    if (row.isCut) return
+    const kept = fitting(whole, TURN_TEXT_BYTES_MAX - row.textBytes + instead)
     store
-      .prepare('update turn set text = text || ?, text_bytes = text_bytes + ?, is_cut = ? where session = ? and id = ?')
-      .run(row.isCut ? '' : kept, row.isCut ? 0 : Buffer.byteLength(kept), Number(isCut), row.session, row.id)
+      .prepare(
+        `update turn set text = substr(text, 1, length(text) - ?) || ?, text_bytes = text_bytes + ?, is_cut = ?
+         where session = ? and id = ?`,
+      )
+      .run(instead, kept, Buffer.byteLength(kept) - instead, Number(kept.length < whole.length), row.session, row.id)
   }
 
   tasks.listen({
@@ -214,7 +249,8 @@ export function createTurns(parts: {
       assertGrant(grant, 'session.say', 'session.observe')
       const session = liveSession(id)
       const known = turnOf(id, turn)
-      if (known !== undefined && known.prompt === prompt) return known
+      const kept = redaction.text(prompt)
+      if (known !== undefined && known.prompt === kept) return known
       if (known !== undefined) throw new HubError('conflict', `turn ${turn} of this session is another prompt`)
       if (closing(id) !== undefined) throw new HubError('inbox_closed', `session ${id} was closed`)
       const card = cardOf(session)
@@ -230,7 +266,8 @@ export function createTurns(parts: {
           `insert into turn (session, id, number, prompt, asked_by, state, created_at_ms)
            values (?, ?, (select coalesce(max(number), 0) + 1 from turn where session = ?), ?, ?, 'waiting', ?)`,
         )
-        .run(id, turn, id, prompt, askedBy, clock.wallMs())
+        .run(id, turn, id, kept, askedBy, clock.wallMs())
+      if (kept !== prompt) asWritten.set(turn, prompt)
       const row = turnOf(id, turn) as TurnRow
       tell(row)
       offerLater(id)
