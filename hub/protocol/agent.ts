@@ -289,7 +289,11 @@ function judgeChat(
 ): void {
   if (mode === 'chat' && !canDo(driver, 'takesPrompts')) {
     const able = DRIVER_NAMES.filter((each) => canDo(each, 'takesPrompts')).join(', ')
-    fault('mode', `chat needs a driver that is given prompts while it runs, and ${driver} is not: use one of ${able}`)
+    const way = driver === 'stream-json' ? '; a coding CLI holds a chat by acp' : ''
+    fault(
+      'mode',
+      `chat needs a driver that is given prompts while it runs, and ${driver} is not: use one of ${able}${way}`,
+    )
   }
   if (idleAfter === undefined) return
   const ttl = limits.ttl ?? DEFAULT_LIMITS.ttlMs
