@@ -301,6 +301,8 @@ function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { ter
     // Sent at most once: if it is lost, the next one replaces it.
     if (body !== undefined) await post({ id: newId(), kind: 'progress', body }, { withinMs: 2_000 }).catch(() => {})
   }
+  const takeBack = (kind: 'ask' | 'permit', asked: string) => () =>
+    void post({ id: newId(), kind, body: { withdraw: asked } }).catch(() => {})
   const artifact = createArtifacts(transport)
 
   return {
@@ -343,18 +345,20 @@ function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { ter
       )
       return answer as unknown as ChildOutcome
     },
-    ask: (text, options = {}) =>
-      whileWaiting(
-        { id: newId(), kind: 'ask', ...classed(options), body: { text } },
-        'the question to the operator',
-        options,
-      ),
+    async ask(text, options = {}) {
+      const id = newId()
+      return await withdrawing(takeBack('ask', id), options.onAccepted, (body, onAccepted) =>
+        whileWaiting({ id, kind: 'ask', ...classed(options), body }, 'the question to the operator', {
+          ...options,
+          onAccepted,
+        }),
+      )({ text })
+    },
     async permit(permit, options = {}) {
       const id = newId()
-      const withdraw = () => void post({ id: newId(), kind: 'permit', body: { withdraw: id } }).catch(() => {})
       return await askPermit(permit, {
         ...{ signal: run.signal, withdrawn: options.signal, giveUp: (why) => pending.fail(id, why) },
-        exchange: withdrawing(withdraw, options.onAccepted, (body, onAccepted) =>
+        exchange: withdrawing(takeBack('permit', id), options.onAccepted, (body, onAccepted) =>
           whileWaiting({ id, kind: 'permit', body }, `whether ${permit.tool} may be used`, { ...options, onAccepted }),
         ),
       })

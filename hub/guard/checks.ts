@@ -24,6 +24,8 @@ export interface Call {
   readonly payloadHash?: string
   /** This request only restricts (a question answered with no), although its operation may widen: every mode permits it, like a repair. */
   readonly restricts?: boolean
+  /** It takes back a question that the caller asked itself: the rules are not asked, since they could only keep it open. */
+  readonly takesBack?: true
   /** For a stop that must hold while the store cannot be written: the request, as the operation's handler takes it (stop-wishes.ts). */
   readonly wish?: unknown
   /** The condition that this call may end by what it proves; only that condition does not hold it back. */
@@ -63,15 +65,11 @@ export class Denial extends Error {
 /** The rules ask: a person may admit it. */
 export class Asked extends Denial {}
 
+const builtIn = (reason: string): PolicyDecision =>
+  Object.freeze({ id: 'built-in', effect: 'allow', reason, rule: 'built-in', revision: 'built-in', memoised: true })
 /** For what the hub records after the fact: the rules are not asked about what has already happened. */
-const BUILT_IN: PolicyDecision = Object.freeze({
-  id: 'built-in',
-  effect: 'allow',
-  reason: 'the hub writes down what has happened',
-  rule: 'built-in',
-  revision: 'built-in',
-  memoised: true,
-})
+const HAPPENED = builtIn('the hub writes down what has happened')
+const TAKEN_BACK = builtIn('whoever asked may take its question back')
 
 export interface Checks {
   requireReach(call: Call, row: Operation): void
@@ -114,7 +112,8 @@ export function createChecks(parts: {
   }
 
   function decide(call: Call, row: Operation, ask: Decisions['decide'] = decisions.decide): PolicyDecision {
-    if (row.standing === 'record') return BUILT_IN
+    if (row.standing === 'record') return HAPPENED
+    if (call.takesBack === true) return TAKEN_BACK
     const { operation, principal } = call
     // The row of a denial follows with its record, if it gets a record of its own.
     const parent = tracer?.current()

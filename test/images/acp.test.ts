@@ -68,6 +68,31 @@ keep(); stay()`)
     expect(driven.hub.progressed.map(({ text }) => text)).toContain('ls -l')
   })
 
+  const STDIO = { name: 'hub', command: 'node', args: ['/app/images/agent/mcp.js'], env: [] }
+  const HTTP = {
+    ...{ type: 'http', name: 'hub', url: 'http://127.0.0.1:47081/mcp' },
+    headers: [{ name: 'Authorization', value: 'Bearer secret' }],
+  }
+  const TAKES_HTTP = 'agentCapabilities={"mcpCapabilities": {"http": True}}'
+  test.each([
+    [['stdio'], '', [STDIO], 0],
+    [['stdio', 'http'], TAKES_HTTP, [STDIO], 0],
+    [['http'], TAKES_HTTP, [HTTP], 0],
+    [['http'], '', [], 1],
+  ] as const)(
+    'where the card says mcp: %j, an agent that says %j is told of the tools of the hub once',
+    async (mcp, says, told, warned) => {
+      const driven = drive(`ready(${says}); prompt(); words("ok")${END}`, {
+        mcp: [...mcp],
+        env: { HUB_MCP_URL: HTTP.url, HUB_MCP_TOKEN: 'secret' },
+      })
+      await result(driven)
+      expect(said(driven, 'session/new')[0]?.params).toEqual({ cwd: driven.workspace, mcpServers: told })
+      expect(driven.logs.filter((line) => line.includes('takes no tools over HTTP'))).toHaveLength(warned)
+      expect(driven.logs.join()).not.toContain('secret')
+    },
+  )
+
   test('the input is named to the agent where no word of `run` names it; without a task nothing is started', async () => {
     const driven = drive('ready(); prompt(); words("ok"); end(); keep(); stay()', { input: '/workspace/in/a b.txt' })
     await result(driven)
@@ -106,6 +131,11 @@ keep(); stay()`)
       'not_ready',
       'm = take(); send(id=m["id"], result={"protocolVersion": 1}); m = take(); send(id=m["id"], result={}); stay()',
       'without an id',
+    ],
+    [
+      'not_ready',
+      'm = take(); send(id=m["id"], result={"protocolVersion": 1}); m = take(); send(id=m["id"], result={"sessionId": "a\\u202eb\\u001b[2J"}); stay()',
+      'an id that holds what cannot be shown: a\\u202eb\\u001b[2J',
     ],
     ['version_refused', 'ready(version=2); stay()', 'speaks version 2'],
     ['version_refused', 'm = take(); send(id=m["id"], result=None); stay()', 'speaks version none'],

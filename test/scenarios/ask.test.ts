@@ -23,6 +23,34 @@ test('an agent asks, its session waits, the operator answers, and the answer com
   expect(h.audit().findLast((row) => row.action === 'approval.answered' && row.outcome === 'ok')).toBeDefined()
 })
 
+test('a question that its program takes back waits for nobody any more, and its session works on; nobody takes back what another asked', async () => {
+  await using h = await createHarness({ agents: { ...asker, other: { script: puppet } } })
+  const [solo, other] = await h.bring('solo', 'other')
+  const id = await h.pumped(solo.say({ kind: 'ask', body: { text: 'Well?' } }))
+  const waiting = async () => (await h.operator('GET', '/v1/approvals')).body.approvals as Row[]
+  const [row] = await waiting()
+  const withdraw = (agent: TestAgent) => h.pumped(agent.say({ kind: 'ask', body: { withdraw: id } }))
+  await withdraw(other)
+  expect(await waiting()).toHaveLength(1)
+  await withdraw(solo)
+  expect([await waiting(), h.hub.work.tasks.session(solo.session)?.state]).toEqual([[], 'working'])
+  expect((await h.operator('POST', `/v1/approvals/${row?.id}/answer`, { approve: true })).body).toMatchObject({
+    code: 'already_resolved',
+    detail: expect.stringContaining('has taken the question back'),
+  })
+  // A repeat of it is a no.
+  await h.pumped(solo.say({ kind: 'ask', id, body: { text: 'Well?' } }))
+  expect(await h.pumped(solo.receive(0))).toMatchObject([{ correlationId: id, body: { approved: false } }])
+  expect(
+    h
+      .audit()
+      .filter(({ action }) => action === 'task.asked')
+      .at(-2),
+  ).toMatchObject({
+    effect: expect.stringContaining(`takes its question back, approval:${row?.id}`),
+  })
+})
+
 test('silence never answers: a question ends as expired with the session that asked it (X10)', async () => {
   await using h = await createHarness({ agents: asker })
   const [solo] = await h.bring('solo')

@@ -278,6 +278,24 @@ describe('a question that is taken back', () => {
     expect(await waiting(h)).toEqual([])
   })
 
+  test('S4-29: whatever rules and mode have become meanwhile; the rules are not asked', async () => {
+    await using h = await hubOf()
+    const [solo] = await h.bring('solo')
+    const [first, second] = [await asks(h, solo, COMMAND), await asks(h, solo, { tool: 'Edit', kind: 'edit' })]
+    const isPermit = ({ operation }: { operation: string }) => operation === 'tool.permit'
+    askWhere(h.hub.guard, (input) => (isPermit(input) ? 'no tools today' : undefined), 'deny')
+    await expect(asks(h, solo, COMMAND)).rejects.toMatchObject({ code: 'policy_denied' })
+    await withdraw(h, solo, first)
+    expect((await waiting(h)).map(({ askId }) => askId)).toEqual([second])
+    h.hub.guard.modes.raise('operator_request', 'test')
+    await withdraw(h, solo, second)
+    expect([await waiting(h), stateOf(h, solo)]).toEqual([[], 'working'])
+    expect(permits(h).at(-1)).toMatchObject({
+      outcome: 'ok',
+      effect: expect.stringContaining('takes its question back'),
+    })
+  })
+
   test('nobody takes back what another session asked, what a person answered, or a question that is not about a tool', async () => {
     const other = { script: puppet, card: { driver: 'json-lines' } }
     await using h = await createHarness({ agents: { ...agentOf(), other } })

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createFakeHub, type FakeHub } from '../../hub/client/agent/fake-hub.ts'
 import type { Permission, Permit } from '../../hub/client/agent.ts'
+import type { McpWay } from '../../hub/protocol/mcp-ways.ts'
 import type { Wishes } from '../../hub/protocol/wish-places.ts'
 import { type AcpTimes, driveAcp, driveAcpDraft } from '../../images/agent/acp/driver.ts'
 import { createClasses } from '../../images/agent/classes.ts'
@@ -83,6 +84,8 @@ export interface DriveOptions {
   run?: (workspace: string) => string[]
   input?: string
   env?: Record<string, string>
+  /** What its card says of the hub's tools. */
+  mcp?: McpWay[]
 }
 
 export function createAcpBench() {
@@ -109,6 +112,7 @@ export function createAcpBench() {
         return (await options.permit?.(permit)) ?? false
       },
     })
+    if (options.mcp !== undefined) hub.joined.program.mcp = options.mcp
     const ending = new Promise<Ending>((resolve, reject) => {
       hub.onTask(async () => {
         const driven = (isDraft ? driveAcpDraft : driveAcp)(

@@ -2,10 +2,11 @@
 import type { Guard } from '../../hub/guard/guard.ts'
 import type { PolicyInput } from '../../hub/guard/policy/engine.ts'
 
-/** From now on the rules ask where `why` gives a reason, if the shipped ones allow it; after each reload too, and anew after a restart. */
+/** From now on the rules ask (or refuse) where `why` gives a reason, if the shipped ones allow it; after each reload too, and anew after a restart. */
 export function askWhere(
   { policy, decisions }: Pick<Guard, 'policy' | 'decisions'>,
   why: (input: PolicyInput) => string | undefined,
+  effect: 'ask' | 'deny' = 'ask',
 ): void {
   const seen = new WeakSet<object>()
   const { active } = policy
@@ -18,7 +19,7 @@ export function askWhere(
     engine.evaluate = (text) => {
       const verdict = evaluate(text)
       const reason = verdict.effect === 'allow' ? why(JSON.parse(text) as PolicyInput) : undefined
-      return reason === undefined ? verdict : { ...verdict, effect: 'ask', reason, rule: 'hub.home.asks' }
+      return reason === undefined ? verdict : { ...verdict, effect, reason, rule: 'hub.home.asks' }
     }
     return now
   }

@@ -30,6 +30,7 @@ import type { Outcomes } from '../../work/messages/outcomes.ts'
 import type { Permits } from '../../work/messages/permits.ts'
 import { OPERATION_OF_KIND, type Router } from '../../work/messages/router.ts'
 import type { Addressed, Targets } from '../../work/messages/targets.ts'
+import { withdrawnBy } from '../../work/messages/withdrawals.ts'
 import type { TaskTraces } from '../../work/traces.ts'
 import type { AgentCaller } from './requests.ts'
 
@@ -203,7 +204,15 @@ export function createSend(parts: {
       (envelope.kind === 'delegate' && delegation.isTaken(session, envelope)) ||
       (envelope.kind === 'ask' && isAsked(session.id, envelope.id))
     const asksItself = envelope.kind === 'permit' ? ({ asksItself: true } as const) : {}
-    const call = { principal, operation: OPERATION_OF_KIND[envelope.kind], ...hashed, repeats, ...asksItself }
+    const takesBack = withdrawnBy(envelope) === undefined ? {} : ({ takesBack: true, restricts: true } as const)
+    const call = {
+      principal,
+      operation: OPERATION_OF_KIND[envelope.kind],
+      ...hashed,
+      repeats,
+      ...asksItself,
+      ...takesBack,
+    }
     const [only] = addressed
     if (envelope.kind === 'broadcast' || only === undefined) {
       const delivered = broadcast(caller, envelope, call, addressed)

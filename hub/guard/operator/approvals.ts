@@ -244,9 +244,10 @@ export function createApprovals(parts: ApprovalParts): Approvals {
       return { ...insert({ ...who, kind, askId, question: text, tier: 'execute', ...tool }), isNew: true }
     },
     withdraw(grant, session, askId) {
-      assertGrant(grant, 'tool.permit')
+      assertGrant(grant, 'tool.permit', 'task.ask')
       const found = rows.byAsk(session, askId)
-      if (found?.kind !== 'tool' || found.state !== 'asked') return undefined
+      const kind = grant.operation === 'task.ask' ? 'ask_user' : 'tool'
+      if (found?.kind !== kind || found.state !== 'asked') return undefined
       const answered_by = principalText(grant.principal)
       const gone = move(found, 'expired', { ending: 'over', answered_by, ended_at_ms: clock.wallMs() })
       over(gone, endText(gone, 'asked'))

@@ -267,7 +267,7 @@ export function createTasks(parts: {
       moveSession(session, 'input_required', { waiting_since: expiryAfter(clock, 0) })
     },
     resumed(grant, id) {
-      assertGrant(grant, 'approval.answer', 'approval.expire', 'tool.permit')
+      assertGrant(grant, 'approval.answer', 'approval.expire', 'tool.permit', 'task.ask')
       const session = theSession(id)
       if (session.state === 'input_required') moveSession(session, 'working', afterWait(session, clock))
     },

@@ -6,7 +6,7 @@
  * P2. The answer comes as a reply under the id of the question, at once or when a person gave it. Meanwhile the session waits as with `ask`.
  * P3. A question is repeated under its id when its answer may be lost. Who was asked about it is not asked again, and the first answer counts;
  *     what nobody was asked about is decided again. Another question under the same id is refused.
- * P4. A program may take its question back: it waits no more for a person, who is told. Nothing else comes of that, so nothing is decided.
+ * P4. A program may take its question back, whatever the rules say now: it waits no more for a person, who is told (withdrawals.ts).
  * P5. A session has so many questions open (approvals.ts) and so many a minute.
  */
 import { digestOf } from '../../base/canonical.ts'
@@ -17,7 +17,7 @@ import { assertGrant, type Grant } from '../../guard/grant.ts'
 import { noText, recordEffect } from '../../guard/operator/approval-words.ts'
 import type { Approvals } from '../../guard/operator/approvals.ts'
 import type { Tier } from '../../protocol/approval.ts'
-import { type Envelope, permitBodyShape, withdrawBodyShape } from '../../protocol/envelope.ts'
+import { type Envelope, permitBodyShape } from '../../protocol/envelope.ts'
 import { parseShape } from '../../protocol/parse.ts'
 import {
   ARGUMENTS_SHOWN_BYTES_MAX,
@@ -31,6 +31,7 @@ import type { SessionRow } from '../dispatch/rows.ts'
 import type { Tasks } from '../dispatch/tasks.ts'
 import { decidePermission } from '../permissions.ts'
 import type { SessionCards } from '../session-cards.ts'
+import { withdraw, withdrawnBy } from './withdrawals.ts'
 
 /** What an agent asks about, as it is judged. */
 interface Use {
@@ -79,10 +80,6 @@ function shownOf(given: unknown): unknown {
   while (Buffer.byteLength(JSON.stringify(cut())) > ARGUMENTS_SHOWN_BYTES_MAX) most = Math.floor(most * 0.8)
   return cut()
 }
-
-/** The question that this message takes back; undefined for one that asks. Throws `schema_invalid`. */
-const withdrawnBy = ({ body }: Envelope): string | undefined =>
-  Object.hasOwn(body, 'withdraw') ? parseShape(withdrawBodyShape, body, 'body').withdraw : undefined
 
 export function createPermits({
   cards,
@@ -142,13 +139,6 @@ export function createPermits({
     return approvals.ask(grant, { ...asked, tool: { tier, parts, facts } })
   }
 
-  function withdraw(grant: Grant, sender: SessionRow, askId: string): Decided {
-    const gone = approvals.withdraw(grant, sender.id, askId)
-    if (gone !== undefined && approvals.openOf(sender.id) === 0) tasks.resumed(grant, sender.id)
-    const what = gone === undefined ? 'it did not wait' : `approval:${gone.id}`
-    return { auditEffect: recordEffect({ id: '', task: sender.task }, `takes its question back, ${what}`) }
-  }
-
   return {
     about(sender, envelope) {
       const withdrawn = withdrawnBy(envelope)
@@ -165,7 +155,7 @@ export function createPermits({
     decide(grant, sender, envelope, reply) {
       assertGrant(grant, 'tool.permit')
       const withdrawn = withdrawnBy(envelope)
-      if (withdrawn !== undefined) return withdraw(grant, sender, withdrawn)
+      if (withdrawn !== undefined) return withdraw(grant, sender, withdrawn, { approvals, tasks })
       const use = useOf(sender, envelope)
       const { verdict, why } = decidePermission(use.mode, use.tier, grant.asks === undefined ? 'allow' : 'ask')
       const follows = (text: string) => ({ auditEffect: recordEffect({ id: '', task: sender.task }, text) })

@@ -42,6 +42,7 @@ import type { Permits } from './permits.ts'
 import type { Replies } from './replies.ts'
 import type { Target } from './targets.ts'
 import type { Topics } from './topics.ts'
+import { withdraw, withdrawnBy } from './withdrawals.ts'
 
 export const OPERATION_OF_KIND: Record<MessageKind, OperationName> = {
   request: 'message.send',
@@ -242,6 +243,8 @@ export function createRouter(parts: {
       // A repeat: the answer may have been lost with an earlier hub, so it is told again, as a child's is.
       if (state === 'approved' || state === 'refused') deliver(sender.id, sender, answerOf(envelope.id, state, answer))
       if (asked.ending === 'timed_out') deliver(sender.id, sender, answerOf(envelope.id, 'refused', noText(asked)))
+      if (asked.ending === 'over')
+        deliver(sender.id, sender, answerOf(envelope.id, 'refused', 'the question was taken back'))
       if (!isNew || state !== 'asked') return
       tasks.waiting(grant, sender.id)
       store.afterCommit(() => events.publish('hub.task.asked.v1', subject, { agent: sender.agent, approval: id, text }))
@@ -265,6 +268,8 @@ export function createRouter(parts: {
         return parts.permits.decide(grant, sender, envelope, ({ approved, text }) =>
           deliver(sender.id, sender, answerOf(envelope.id, approved ? 'approved' : 'refused', text)),
         )
+      else if (withdrawnBy(envelope) !== undefined)
+        return withdraw(grant, sender, withdrawnBy(envelope) ?? '', { approvals, tasks })
       else if (sender.state === 'recycling') return afterItsEnd(grant, sender, envelope)
       else aboutOwnTask(grant, sender, envelope)
       return undefined

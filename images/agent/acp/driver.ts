@@ -5,6 +5,7 @@
 import { basename } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
+import { shownLine } from '../../../hub/base/shown-text.ts'
 import { STOP_GRACE_MS } from '../../../hub/protocol/stop-grace.ts'
 import type { Wishes } from '../../../hub/protocol/wish-places.ts'
 import { expandArgv } from '../argv.ts'
@@ -27,6 +28,7 @@ import { createStreamRun, type Note } from '../stream-run.ts'
 import { createClient, sessionOf } from './client.ts'
 import { createDraftClient } from './client-v2.ts'
 import { createFiles } from './files.ts'
+import { serversOf } from './mcp-servers.ts'
 import { AcpFault, type Agent, type Conversation, openConversation, READY_MS, type TurnEnd } from './session.ts'
 import { openDraft } from './session-v2.ts'
 import { createTalk, meaningOf } from './talk.ts'
@@ -115,7 +117,7 @@ async function drive(options: DriverOptions, times: AcpTimes, version: 1 | 2): P
   function from(session: string): boolean {
     conversation?.sign()
     if (conversation === undefined || session === conversation.id) return true
-    const name = session.slice(0, 80)
+    const name = shownLine(session).slice(0, 80)
     if (strangers.size < STRANGERS_MAX && !strangers.has(name)) {
       strangers.add(name)
       log.add(`it works in a session of its own: ${name}`)
@@ -151,7 +153,9 @@ async function drive(options: DriverOptions, times: AcpTimes, version: 1 | 2): P
   }
   const { agent, closed } = connect()
   const begin = () => {
-    const place = { cwd, readyMs: times.readyMs, ...wishes }
+    const mcp = serversOf(hub.joined.program.mcp ?? [], env)
+    const warn = (text: string) => held.add(text, 'warn')
+    const place = { cwd, readyMs: times.readyMs, ...wishes, mcp, warn }
     return version === 1 ? openConversation(agent, place) : openDraft(agent, closed, place)
   }
   const lines = createLineSplitter(RESULT_BYTES_MAX)

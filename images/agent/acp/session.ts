@@ -5,8 +5,10 @@
  * C2. That a prompt was taken and that its turn has ended are two events: a prompt that was not taken left nothing behind.
  * C3. An answer that the protocol does not have is a fault with a code, and never a success (S4-36).
  */
+import { shownLine } from '../../../hub/base/shown-text.ts'
 import type { ResultFault } from '../../../hub/protocol/result-faults.ts'
 import { type Fields, fieldsOf, listOf, short, textOf, type Usage } from '../stream-events.ts'
+import { type McpServer, serversFor } from './mcp-servers.ts'
 import { usageOf } from './updates.ts'
 
 const PROTOCOL_VERSION = 1
@@ -84,6 +86,9 @@ export interface OpenOptions {
   readyMs: number
   model?: string | undefined
   system?: string | undefined
+  /** The hub's tools, in the ways in which they are served. */
+  mcp?: readonly McpServer[]
+  warn: (text: string) => void
 }
 
 /** Asks before the first prompt: each answer has its time, and one that must come is a fault where it does not. */
@@ -124,7 +129,7 @@ export async function openWith({
   }
 }
 
-/** @throws AcpFault for an id that is none, or that is too long to be kept */
+/** @throws AcpFault for an id that is none, that is too long to be kept, or that cannot be shown as it is */
 export function idOf(opened: Fields): string {
   const id = textOf(opened.sessionId)
   if (id.length > ID_CHARS_MAX)
@@ -132,13 +137,18 @@ export function idOf(opened: Fields): string {
       'not_ready',
       `the agent opened a session with an id of ${id.length} characters, and at most ${ID_CHARS_MAX} are taken`,
     )
+  if (shownLine(id) !== id)
+    throw new AcpFault(
+      'not_ready',
+      `the agent opened a session with an id that holds what cannot be shown: ${short(shownLine(id))}`,
+    )
   if (id === '') throw new AcpFault('not_ready', 'the agent opened a session without an id')
   return id
 }
 
 export async function openConversation(
   agent: Agent,
-  { cwd, model, system, readyMs }: OpenOptions,
+  { cwd, model, system, readyMs, mcp = [], warn }: OpenOptions,
 ): Promise<Conversation> {
   const { ask, mustAnswer } = asking(agent, readyMs)
   const begun = await mustAnswer('initialize', {
@@ -156,8 +166,13 @@ export async function openConversation(
     )
   }
   const { name, version } = fieldsOf(begun.agentInfo)
+  const mcpServers = serversFor(fieldsOf(fieldsOf(begun.agentCapabilities).mcpCapabilities), mcp)
+  if (mcp.length > 0 && mcpServers.length === 0)
+    warn(
+      'it takes no tools over HTTP by the protocol: say `mcp: [stdio]` in the card, or name them in its own configuration',
+    )
   const opened = await openWith({
-    open: () => ask('session/new', { cwd, mcpServers: [] }),
+    open: () => ask('session/new', { cwd, mcpServers }),
     login: (methodId) => ask('authenticate', { methodId }),
     methods: listOf(begun.authMethods).map(({ id }) => textOf(id)),
   })
