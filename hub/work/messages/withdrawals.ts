@@ -2,7 +2,7 @@
  * A program takes back what it asked a person: whether it may use a tool (`tool.permit`), or a question (`task.ask`). Nothing is decided by that, so the
  * rules are not asked, and every mode permits it.
  */
-import type { Grant } from '../../guard/grant.ts'
+import { assertGrant, type Grant } from '../../guard/grant.ts'
 import { recordEffect } from '../../guard/operator/approval-words.ts'
 import type { Approvals } from '../../guard/operator/approvals.ts'
 import { type Envelope, withdrawBodyShape } from '../../protocol/envelope.ts'
@@ -16,13 +16,23 @@ export const withdrawnBy = ({ kind, body }: Pick<Envelope, 'kind' | 'body'>): st
     ? parseShape(withdrawBodyShape, body, 'body').withdraw
     : undefined
 
+interface Withdrawing {
+  approvals: Pick<Approvals, 'withdraw' | 'openOf'>
+  tasks: Pick<Tasks, 'resumed'>
+}
+interface Withdrawn {
+  auditEffect: string
+}
+
 /** Only a question of this session, and of the kind of this message. Answers what the record says. */
 export function withdraw(
   grant: Grant,
   sender: Pick<SessionRow, 'id' | 'task'>,
   askId: string,
-  { approvals, tasks }: { approvals: Pick<Approvals, 'withdraw' | 'openOf'>; tasks: Pick<Tasks, 'resumed'> },
-): { auditEffect: string } {
+  parts: Withdrawing,
+): Withdrawn {
+  assertGrant(grant, 'tool.permit', 'task.ask')
+  const { approvals, tasks } = parts
   const gone = approvals.withdraw(grant, sender.id, askId)
   if (gone !== undefined && approvals.openOf(sender.id) === 0) tasks.resumed(grant, sender.id)
   const what = gone === undefined ? 'it did not wait' : `approval:${gone.id}`
