@@ -274,6 +274,33 @@ describe('the ladder (S2-15, S2-40, S3-20)', () => {
     expect(world.started).toHaveLength(3)
   })
 
+  it('that is used up gives the own agent one try for each yes, and no rung follows by itself', () => {
+    const world = one({ retry: { max: 1, delayMs: 250 }, fallback: ['f1'] })
+    for (const tries of [3, 4, 5]) {
+      for (let at = 0; at < 3 && world.stepOf('a').state === 'running'; at += 1) {
+        world.ends('a', { outcome: 'failed' })
+        world.rest()
+        world.later()
+        world.rest()
+      }
+      expect([world.started.length, world.stepOf('a').question]).toEqual([tries, 'ladder'])
+      world.answer('a', 'approved', 'retry')
+      world.rest()
+      expect(world.started.at(-1)).toMatchObject({ by: 'retry', agent: 'own' })
+    }
+  })
+
+  it('tries nothing again that reaches outside and is to fail then', () => {
+    const risky = { tier: 'external', onUnknown: 'fail', retry: { max: 3, delayMs: 250 }, fallback: ['f1'] } as const
+    const world = createRunWorld(planOf([planStep('a', risky)]), { onFailure: 'fail' })
+    world.rest()
+    world.answer('a', 'approved')
+    world.rest()
+    world.ends('a', { outcome: 'failed' })
+    world.rest()
+    expect([world.stepOf('a').state, world.started.length]).toEqual(['failed', 1])
+  })
+
   it('waits for a quota and spends no try on it (D-R12)', () => {
     const quota = new Map([['own', { halted: false, imageMissing: false, quotaLeftMs: 60_000 }]])
     const world = one({}, {}, 1)
