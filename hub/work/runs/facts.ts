@@ -103,7 +103,7 @@ export type Observed =
   /** An open question that has nothing left to decide. */
   | { act: 'void'; step: string | null; approval: string }
   /** Every step is terminal. */
-  | { act: 'end'; as: 'succeeded' | 'failed' | 'timed_out' | 'cancelled'; why: string }
+  | { act: 'end'; as: 'succeeded' | 'failed' | 'timed_out'; why: string }
 
 /** A try that is started; the gate asks the rules about each. */
 export interface Start {

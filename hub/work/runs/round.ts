@@ -167,18 +167,18 @@ function runOut(walk: Walk): Round {
   const reaps: Reap[] = []
   for (const step of walk.steps.values()) {
     if (isOver(step.state)) continue
+    const isDone = step.state === 'running' && step.last?.ended?.outcome === 'succeeded' && step.by !== 'repair'
     if (isOpenTry(step)) {
       reaps.push({ step: step.plan.id, why: 'ttl_expired' })
       walk.waits.push(WAITS.works(step.plan.id, step.last?.task ?? ''))
-    } else if (step.state === 'running' && step.last?.ended?.outcome === 'succeeded' && step.by !== 'repair')
-      settle(walk, step, 'completed', 'succeeded')
+    } else if (isDone) settle(walk, step, 'completed', 'succeeded')
     else settle(walk, step, 'cancelled', 'ttl_expired')
   }
-  if (reaps.length === 0) {
-    voidStarter(walk)
-    walk.observed.push({ act: 'end', as: 'timed_out', why: 'limits.time' })
-  }
-  return roundOf(walk, reaps, [])
+  if (reaps.length > 0) return roundOf(walk, reaps, [])
+  if ([...walk.steps.values()].every(({ state }) => state !== 'cancelled')) return finish(walk)
+  voidStarter(walk)
+  walk.observed.push({ act: 'end', as: 'timed_out', why: 'limits.time' })
+  return roundOf(walk, [], [])
 }
 
 /** Why no step is looked at yet; undefined if the run works, or begins now. */

@@ -12,6 +12,7 @@ import { agentCardShape } from '../../../hub/protocol/agent.ts'
 import { delegateBodyShape, envelopeShape, parseAddress } from '../../../hub/protocol/envelope.ts'
 import * as names from '../../../hub/protocol/ids.ts'
 import { OPERATIONS, type Operation, type OperationName } from '../../../hub/protocol/operations.ts'
+import { templatesIn, wordFaults } from '../../../hub/protocol/runs/template.ts'
 import { sizeShape, spanShape } from '../../../hub/protocol/spans.ts'
 import { requireName } from '../../../hub/work/artifacts.ts'
 import { growthFault } from '../../support/fastest.ts'
@@ -72,6 +73,9 @@ const ADVERSARIAL: readonly Text[] = [
   of('bearer '),
   of('Authorization: Bearer '),
   of('sk-'),
+  of('{{'),
+  of('{{a.', '}}'),
+  of('{{ params.a }}'),
   of('eyJaaaaaaaa.'),
   of('eyJaaaaaaaa'),
 ]
@@ -111,6 +115,8 @@ const CHECKS: (readonly [string, (text: string) => unknown])[] = [
   ...fieldChecks,
   ['span', byShape(spanShape)],
   ['size', byShape(sizeShape)],
+  ['template', (text) => templatesIn(text, [])],
+  ['template in a command', (text) => wordFaults([text])],
   ['address', tolerant(parseAddress)],
   ['range', tolerant((text) => readRange(text, 100))],
   [

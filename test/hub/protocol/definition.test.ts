@@ -1,6 +1,7 @@
 /** Definitions: what a sound one becomes, and every fault of another with its line and the word that is wrong. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { canonicalText, digestOf } from '../../../hub/base/canonical.ts'
 import { judgeDefinition, paramsOf, readDefinition } from '../../../hub/protocol/definition.ts'
 import { faultText } from '../../../hub/protocol/judging.ts'
 import type { StepCard } from '../../../hub/protocol/runs/tiers.ts'
@@ -80,6 +81,13 @@ describe('a definition', () => {
     const bare = readDefinition(withSteps('  - { id: a, agent: x }')).plan
     expect(bare).toMatchObject({ limits: { timeMs: 86_400_000, tasks: 3 }, onFailure: undefined })
     expect(bare.steps[0]).toMatchObject({ tier: 'read', onUnknown: 'ask', join: 'all', optional: false, params: {} })
+  })
+
+  it('becomes a plan that is the same after it was stored, with the same digest for the same text (S3-12)', () => {
+    const { plan } = readDefinition(EXAMPLE)
+    const stored: unknown = JSON.parse(canonicalText(plan))
+    expect(stored).toEqual(plan)
+    expect(digestOf('plan', stored)).toBe(digestOf('plan', readDefinition(EXAMPLE).plan))
   })
 
   it('has its steps in one order, however they are written: what they need first, then by id (S2-35)', () => {

@@ -501,6 +501,15 @@ describe('the end of a run', () => {
     expect(world.facts.face.state).toBe('timed_out')
     expect(world.started).toHaveLength(1)
   })
+
+  it('is no time-out where every step had its result when the time was over', () => {
+    const world = createRunWorld(planOf([planStep('a')]))
+    world.rest()
+    world.ends('a', { outcome: 'succeeded' })
+    world.facts.timeLeftMs = 0
+    world.rest()
+    expect([world.stepOf('a').state, world.facts.face.state]).toEqual(['completed', 'succeeded'])
+  })
 })
 
 /** Numbers from one seed, the same each time. */
@@ -670,6 +679,9 @@ describe('for any plan and any luck', () => {
               )
             // After a while people stop asking for more, and nothing new gets in the way.
             if (at < 40 && pick(6) === 0) hinder(world, pick)
+            if (pick(60) === 0) facts.face.state = 'cancelled'
+            if (pick(60) === 0) facts.timeLeftMs = 0
+            if (facts.face.state === 'cancelled' || facts.timeLeftMs === 0) continue
             const words = world.rest(count, judgeStart)
             const first = pick(Math.max(1, words.length))
             const done = [...words.slice(first), ...words.slice(0, first)].find((wait) => {
@@ -691,7 +703,9 @@ describe('for any plan and any luck', () => {
           const isBad = plan.steps.some(
             ({ id, optional }) => !optional && ['failed', 'cancelled'].includes(world.stepOf(id).state),
           )
-          expect(facts.face.state).toBe(isBad ? 'failed' : 'succeeded')
+          const ends = facts.timeLeftMs === 0 ? ['timed_out', 'failed', 'succeeded'] : [isBad ? 'failed' : 'succeeded']
+          expect([...ends, 'cancelled']).toContain(facts.face.state)
+          if (facts.face.state === 'succeeded') expect(isBad).toBe(false)
         },
       ),
       { numRuns: 150 },
