@@ -3,8 +3,8 @@ import { z } from 'zod'
 import { didYouMean } from '../../base/nearest.ts'
 import { LIMIT_CEILINGS } from '../agent.ts'
 import { ON_TIMEOUT, TIERS } from '../approval.ts'
-import { microOf } from '../dollars.ts'
 import { nameShape } from '../ids.ts'
+import { dollarsShape } from '../money.ts'
 import { spanShape, spanWritten } from '../spans.ts'
 import type { Need, NeedOf, StepKind } from './plan.ts'
 
@@ -47,21 +47,6 @@ const span = (most: number) =>
       error: ({ input }) => `is ${spanWritten(input as number)}, at most ${spanWritten(most)}`,
     })
     .meta({ unit: 'span', most: spanWritten(most) })
-
-/** `3`, `0.25` or `3 USD`, to millionths. */
-const dollarsShape = z
-  .unknown()
-  .transform((given, context): number => {
-    const text = typeof given === 'number' ? String(given) : typeof given === 'string' ? given.replace(/ USD$/, '') : ''
-    const micro = microOf(text)
-    if (micro !== undefined) return micro
-    context.addIssue({
-      code: 'custom',
-      message: 'must be an amount in US dollars with at most six places and below a million, as 3 or 0.25',
-    })
-    return z.NEVER
-  })
-  .meta({ unit: 'US dollars' })
 
 const NEED = /^([a-z0-9-]{1,63})(?:\.([a-z0-9-]{1,63}))?$/
 const ENDS = ['failed', 'ended']

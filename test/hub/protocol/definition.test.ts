@@ -78,6 +78,12 @@ describe('a definition', () => {
       checkpoint: { timeoutMs: 86_400_000, onTimeout: 'abort' },
     })
     expect(plan.steps[2]).toMatchObject({ tier: 'external', onUnknown: 'ask' })
+    for (const [written, usdMicro] of [
+      ['0.25', 250_000],
+      ['3 USD', 3_000_000],
+      ['0', 0],
+    ])
+      expect(readDefinition(EXAMPLE.replace('usd: 3', `usd: ${written}`)).plan.limits.usdMicro).toBe(usdMicro)
     const bare = readDefinition(withSteps('  - { id: a, agent: x }')).plan
     expect(bare).toMatchObject({ limits: { timeMs: 86_400_000, tasks: 3 }, onFailure: undefined })
     expect(bare.steps[0]).toMatchObject({ tier: 'read', onUnknown: 'ask', join: 'all', optional: false, params: {} })
