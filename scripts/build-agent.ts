@@ -122,6 +122,7 @@ async function buildFrom(options: FromOptions, socket: string, say: (line: strin
     return {
       ...{ name: image.reference.replace(/:latest$/, ''), id, state, note: image.note },
       from: { id: source.id, name: source.name, digests: source.digests },
+      ...(image.additions?.length ? { additions: image.additions } : {}),
       notes: source.notes,
     }
   })

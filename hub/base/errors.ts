@@ -229,8 +229,8 @@ export const ERRORS = {
   image_refused: row(
     'refused',
     409,
-    'The image has something that no image may have.',
-    'The image breaks the rule named in the detail; build it again without that.',
+    'The image has something that no image may have, or lacks what its card asks for.',
+    'The image breaks the rule named in the detail; build it again so that it does not.',
   ),
   engine_unavailable: row(
     'unavailable',

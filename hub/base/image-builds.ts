@@ -20,6 +20,8 @@ export interface ImageBuild {
   from?: { id: string; name: string; digests: readonly string[] }
   /** What was installed into it, by its exact version and the registry's digest. */
   packages?: readonly string[]
+  /** What it holds because its card asked when it was built (protocol/additions.ts). */
+  additions?: readonly string[]
 }
 
 const isFrom = (value: unknown): boolean => {
@@ -30,9 +32,9 @@ const isFrom = (value: unknown): boolean => {
 const fileOf = (home: string): string => join(home, 'image-builds.json')
 
 const isBuild = (value: unknown): value is ImageBuild => {
-  const { id, name, atMs, from } = (value ?? {}) as Record<keyof ImageBuild, unknown>
+  const { id, name, atMs, from, additions } = (value ?? {}) as Record<keyof ImageBuild, unknown>
   const isKnown = typeof id === 'string' && IMAGE_ID.test(id) && typeof name === 'string' && typeof atMs === 'number'
-  return isKnown && (from === undefined || isFrom(from))
+  return isKnown && (from === undefined || isFrom(from)) && (additions === undefined || Array.isArray(additions))
 }
 
 /** Oldest first; empty if there is no such file or it cannot be read, so nothing counts as built because of it. */
@@ -46,11 +48,12 @@ export function readImageBuilds(home: string): ImageBuild[] {
   }
 }
 
-function rowOf({ id, name, from, packages }: Omit<ImageBuild, 'atMs'>, atMs: number): ImageBuild {
+function rowOf({ id, name, from, packages, additions }: Omit<ImageBuild, 'atMs'>, atMs: number): ImageBuild {
   return {
     ...{ id, name, atMs },
     ...(from === undefined ? {} : { from }),
     ...(packages === undefined || packages.length === 0 ? {} : { packages }),
+    ...(additions === undefined || additions.length === 0 ? {} : { additions }),
   }
 }
 

@@ -4,6 +4,7 @@ import { dataClassShape } from './data-class.ts'
 import { driverShape } from './drivers.ts'
 import { MESSAGE_KINDS } from './envelope.ts'
 import { nameShape, sessionIdShape, sha256Shape, uuidShape } from './ids.ts'
+import { mcpShape } from './mcp-ways.ts'
 import { taskSpecShape } from './task-spec.ts'
 import { handedEgressShape } from './views.ts'
 
@@ -55,6 +56,9 @@ export const AGENT_ANSWERS = {
           .literal('chat')
           .optional()
           .describe('only of a session that goes on after each turn, until it is closed'),
+        mcp: mcpShape
+          .optional()
+          .describe("how the shim offers the hub's verbs as tools of MCP; absent where its card asks for none"),
         resume: z.array(z.string()).optional().describe('in the place of `run` where it goes on with a conversation'),
       }),
       secrets: z.array(z.string()),

@@ -85,8 +85,11 @@ export function createCatalogue(
           return build && (build.from?.id ?? null)
         }
         return (imageId) => {
-          const { from, packages } = built.get(imageId ?? '') ?? {}
+          const build = built.get(imageId ?? '')
+          const { from, packages } = build ?? {}
           return {
+            // A build from before there were any says none.
+            ...(build && { holds: build.additions ?? [] }),
             provenance: provenanceOf(imageId, { builtOn, isSigned: checks.isSigned }),
             made: { ...(from && { from }), ...(packages && { packages }) },
           }

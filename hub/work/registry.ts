@@ -7,6 +7,7 @@ import type { CardPlace } from '../base/card-places.ts'
 import { HubError } from '../base/errors.ts'
 import type { ImageBuild } from '../base/image-builds.ts'
 import { assertGrant, type Grant } from '../guard/grant.ts'
+import { additionsOf } from '../protocol/additions.ts'
 import type { AgentCard, SessionLimits } from '../protocol/agent.ts'
 import type { Store } from '../store/database.ts'
 import { CardError, type ReadCard, readPlaces, type Shadowed } from './card-reading.ts'
@@ -55,6 +56,8 @@ export type MadeOf = Pick<ImageBuild, 'from' | 'packages'>
 export interface ImageOrigin {
   provenance: Provenance | undefined
   made: MadeOf
+  /** What it holds because its card asked when it was built here; undefined if nobody here can say. */
+  holds?: readonly string[]
 }
 
 export interface Registry {
@@ -103,6 +106,15 @@ interface Unloaded extends CardProblem {
 
 const ASKED_AGAIN =
   '`images` of hub.yaml was changed, and its image is asked about again; if that does not end, `hub agent reload`'
+
+/** An image that lacks what its card asks for would leave that out without a word, or end each task with a fault: nothing starts from it. */
+function lackOf(card: AgentCard, place: CardPlace, { holds }: ImageOrigin) {
+  const lacks = holds === undefined ? [] : additionsOf(card).filter((name) => !holds.includes(name))
+  if (lacks.length === 0) return {}
+  const mend = place === 'package' ? 'node scripts/build-images.ts --home HOME' : 'hub agent build FOLDER'
+  const imageProblem = `its card asks for ${lacks.join(' and ')}, and ${card.image} was built without: \`${mend}\`, then \`hub agent reload\``
+  return { imageId: undefined, imageCode: 'image_refused' as const, imageProblem }
+}
 
 export function createRegistry(
   options: { places: CardPlaces; limitsOf: (card: AgentCard) => SessionLimits },
@@ -237,7 +249,9 @@ export function createRegistry(
             )
           const limits = limitsOf(read)
           const image = await imageOf(read, takesNew)
-          next.set(name, { file, text, card, schemas, placeOf, limits, ...image, ...originOf(image.imageId) })
+          const origin = originOf(image.imageId)
+          const lack = lackOf(card, file.place, origin)
+          next.set(name, { file, text, card, schemas, placeOf, limits, ...image, ...origin, ...lack })
           fileOf.set(name, file.shown)
         } catch (thrown) {
           found.push(unloadedAs(file, name, thrown))

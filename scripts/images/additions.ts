@@ -9,32 +9,16 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join, posix } from 'node:path'
 import { parse } from 'yaml'
+import { ADDITION_NAMES, type AdditionName, additionsOf } from '../../hub/protocol/additions.ts'
 import { linkOf } from './host-files.ts'
 import { gatherPrograms, type Programs, programEntries, sourcesOf } from './programs.ts'
 import type { TarEntry } from './tar.ts'
 
-type Card = Readonly<Record<string, unknown>>
-
-interface Addition {
-  /** What its code imports; each stands in package.json. */
-  packages: readonly string[]
-  /** Whether this card asks for it. A card that nobody has judged yet may hold anything. */
-  isAsked: (card: Card) => boolean
+/** What the code of each imports; each stands in package.json. */
+export const PACKAGES: Readonly<Record<AdditionName, readonly string[]>> = {
+  acp: ['@agentclientprotocol/sdk'],
+  mcp: ['@modelcontextprotocol/server', 'zod'],
 }
-
-export const ADDITIONS = {
-  acp: {
-    packages: ['@agentclientprotocol/sdk'],
-    isAsked: ({ driver }) => driver === 'acp' || driver === 'acp-v2',
-  },
-  mcp: {
-    packages: ['@modelcontextprotocol/server', 'zod'],
-    isAsked: ({ mcp }) => Array.isArray(mcp) && mcp.length > 0,
-  },
-} as const satisfies Readonly<Record<string, Addition>>
-
-export type AdditionName = keyof typeof ADDITIONS
-const NAMES = Object.keys(ADDITIONS) as AdditionName[]
 
 const AGENT = 'images/agent'
 /** Above an addition's code and above what it imports of `hub/`; in an image made from another one, nothing of ours lies beside its programs. */
@@ -44,7 +28,7 @@ const KEPT = /\.(?:js|mjs|json)$/
 
 /** The addition that a source file belongs to; undefined for what every image holds. */
 export function additionOf(path: string): AdditionName | undefined {
-  return NAMES.find((name) => path === `${AGENT}/${name}.ts` || path.startsWith(`${AGENT}/${name}/`))
+  return ADDITION_NAMES.find((name) => path === `${AGENT}/${name}.ts` || path.startsWith(`${AGENT}/${name}/`))
 }
 
 /** What the card in this folder asks for; nothing where there is no card. */
@@ -53,12 +37,12 @@ export function additionsAsked(root: string, folder: string): AdditionName[] {
   if (!existsSync(card)) return []
   const said: unknown = parse(readFileSync(card, 'utf8'))
   if (typeof said !== 'object' || said === null) return []
-  return NAMES.filter((name) => ADDITIONS[name].isAsked(said as Card))
+  return additionsOf(said as Readonly<Record<string, unknown>>)
 }
 
 /** Code and packages of one addition. `common` is what the layer below holds. */
 export function additionEntries(root: string, name: AdditionName, common: Programs): TarEntry[] {
-  const { packages } = ADDITIONS[name]
+  const packages = PACKAGES[name]
   const entries = sourcesOf(root, AGENT).filter((path) => additionOf(path) === name)
   if (entries.length === 0) throw new Error(`${AGENT}/${name} is missing, and a card asks for it`)
   const programs = gatherPrograms(root, entries, new Set(common.files.keys()), { carried: packages })

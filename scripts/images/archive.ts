@@ -29,6 +29,8 @@ export interface Image {
   note: string
   /** What was installed into it, with the digests; for the record of the build. */
   packages?: readonly string[]
+  /** What it holds because its card asks (additions.ts); for the record of the build. */
+  additions?: readonly string[]
 }
 
 const CREATED = '1970-01-01T00:00:00Z'

@@ -44,6 +44,8 @@ export interface Built {
   note: string
   /** What was installed into it, with the digests. */
   packages?: readonly string[]
+  /** What it holds because its card asks. */
+  additions?: readonly string[]
 }
 
 const AGENT = 'images/agent'
@@ -133,7 +135,7 @@ export function assembleImages(options: AssemblyOptions): Image[] {
       const layers = [base, ...below, ...installed.layers, shim, ...added, ...agentLayers(folder, installed.names)]
       const note = holdsShell(recipe) ? SHELL_NOTE : ''
       const image = imageOf(`${prefix}${basename(folder)}:latest`, layers, parts.arch, note)
-      images.push({ ...image, packages: installed.digests })
+      images.push({ ...image, packages: installed.digests, additions: additionsAsked(root, folder) })
     } catch (thrown) {
       if (!(thrown instanceof BaseMissing)) throw thrown
       say(`left out ${folder}: ${thrown.message}`)
@@ -219,6 +221,7 @@ export async function loadImages(
     id: ids.get(image) ?? '',
     note: image.note,
     ...(image.packages === undefined || image.packages.length === 0 ? {} : { packages: image.packages }),
+    ...(image.additions?.length ? { additions: image.additions } : {}),
     state: absent.includes(image) ? 'built' : 'present',
   }))
 }

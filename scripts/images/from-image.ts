@@ -74,7 +74,8 @@ export async function withImageFrom<Result>(
   use: (made: FromImage) => Promise<Result>,
 ): Promise<Result> {
   const { root, folder, reference, from, parts = ownParts() } = options
-  const source = judgeSource(from, await engine.inspect(from), parts.arch, additionsAsked(root, folder).length)
+  const additions = additionsAsked(root, folder)
+  const source = judgeSource(from, await engine.inspect(from), parts.arch, additions.length)
   using kept = workFolder(options.cacheDir, 'from')
   await using files = await openSource(calls, source.id)
   await checkPlaces(files, from)
@@ -108,7 +109,8 @@ export async function withImageFrom<Result>(
     ...agentLayers(options, common),
   ]
   const note = shell === undefined ? '' : SHELL_NOTE
-  return await use({ image: imageOf(reference, layers, parts.arch, note, source), source: { ...source, env } })
+  const image = { ...imageOf(reference, layers, parts.arch, note, source), additions }
+  return await use({ image, source: { ...source, env } })
 }
 
 function agentLayers({ root, folder }: FromOptions, common: ReturnType<typeof commonPrograms>): Layer[] {

@@ -6,7 +6,7 @@
  * 3. No cycles: not between files, not between neighbour folders inside a ring. Between rings the table rules them out.
  */
 import { posix } from 'node:path'
-import { ADDITIONS, additionOf } from '../../scripts/images/additions.ts'
+import { additionOf, PACKAGES } from '../../scripts/images/additions.ts'
 import { lineOf, scan, type Tree } from './source.ts'
 
 const rings = ['base', 'protocol', 'store', 'guard', 'work', 'home', 'edge', 'observe']
@@ -27,9 +27,7 @@ const watchingPackages: readonly (readonly [RegExp, string])[] = [
 /** All that an agent's image carries beside our own files. */
 const imagePackages = ['ws']
 /** What an addition to the shim, in a layer of its own, carries beside that (scripts/images/additions.ts). */
-const additionPackages: Readonly<Record<string, readonly string[]>> = Object.fromEntries(
-  Object.entries(ADDITIONS).map(([name, { packages }]) => [name, packages]),
-)
+const additionPackages: Readonly<Record<string, readonly string[]>> = PACKAGES
 
 /** Files whose work it is to load what only their configuration names. */
 const loaders = ['images/agent/shim.ts'] // starts the agent's own program

@@ -5,6 +5,7 @@ import { writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { expect, test } from 'vitest'
+import { noteImageBuilds } from '../../hub/base/image-builds.ts'
 import { fakeImage } from '../support/fake-engine.ts'
 import { createHarness, type Harness, puppet, worker } from '../support/hub-harness.ts'
 
@@ -234,4 +235,55 @@ test('S1-56: an image that the program of the operator refuses runs nowhere, and
   await writeFile(pipe, '')
   await h.ended(waiting)
   expect(h.sessionsOf(waiting).map(({ imageId }) => imageId)).toEqual([taken])
+})
+
+test('an agent whose image was built before its card asked for an addition is refused by name, with the next step; an image of which nobody can say it is taken', async () => {
+  const cards = {
+    mcp: { mcp: ['stdio'] },
+    both: { driver: 'acp', mcp: ['stdio'], run: ['x'] },
+    plain: {},
+  }
+  const names = Object.keys(cards)
+  const made = Object.entries(cards).map(([name, card]) => [
+    name,
+    { script: worker(() => 'done'), card: { image: `hub/${name}`, ...card } },
+  ])
+  await using h = await createHarness({ agents: Object.fromEntries(made) })
+  for (const [at, name] of names.entries()) h.engine.images.set(`hub/${name}`, fakeImage(idOf(at + 2)))
+  writeFileSync(join(h.home, 'instance'), h.instance)
+  const build = (additions: Record<string, string[]>) => {
+    const rows = names.map((name, at) => ({ id: idOf(at + 2), name: `hub/${name}`, additions: additions[name] ?? [] }))
+    noteImageBuilds(h.home, rows, 1)
+  }
+  /** What each is refused with; undefined for one that gets work. */
+  const refused = async () => {
+    await reload(h)
+    const answers = names.map((agent) => h.operator('POST', '/v1/tasks', { agent }))
+    return (await Promise.all(answers)).map(({ status, body }) =>
+      status === 200 ? undefined : [body.code, body.detail],
+    )
+  }
+  const why = (what: string, name: string) => [
+    'image_refused',
+    `its card asks for ${what}, and hub/${name} was built without: \`hub agent build FOLDER\`, then \`hub agent reload\``,
+  ]
+  expect(await refused()).toEqual([undefined, undefined, undefined])
+  const dispatch = (value: boolean) => h.operator('POST', '/v1/flags/dispatch', { value })
+  await dispatch(false)
+  const waiting = await h.submit('mcp')
+  build({})
+  expect(await refused()).toEqual([why('mcp', 'mcp'), why('acp and mcp', 'both'), undefined])
+  await dispatch(true)
+  await h.clock.advance(5000)
+  const waitsFor = async () =>
+    ((await h.operator('GET', `/v1/tasks/${waiting}`)).body.task as { waitsFor: string }).waitsFor
+  expect(await waitsFor()).toContain(`agent mcp may not use its image: ${why('mcp', 'mcp')[1]}; `)
+  build({ mcp: ['acp'], both: ['mcp'] })
+  expect(await refused()).toEqual([why('mcp', 'mcp'), why('acp', 'both'), undefined])
+  const { checks } = (await h.operator('GET', '/v1/doctor')).body as { checks: { name: string }[] }
+  expect(checks.find(({ name }) => name === 'agent mcp')).toMatchObject({ ok: false, mend: 'hub agent build FOLDER' })
+  // Built again, as the assembly writes it down.
+  build({ mcp: ['mcp'], both: ['acp', 'mcp'] })
+  expect(await refused()).toEqual([undefined, undefined, undefined])
+  await h.ended(waiting)
 })

@@ -56,7 +56,10 @@ export function taskHandlers(
       after: ({ task }) => ({ task }),
     }),
     'task.list': handler({
-      effect: (_grant, { limit, cursor, ...of }: Page & { state?: string; parent?: string; part?: string; held?: boolean }) => {
+      effect: (
+        _grant,
+        { limit, cursor, ...of }: Page & { state?: string; parent?: string; part?: string; held?: boolean },
+      ) => {
         const rows = tasks.tasks({ limit, ...(cursor && { before: cursor }), ...of })
         return { tasks: rows.map((row) => taskView(row, parts)), next: nextOf(rows, limit, (row) => row.id) }
       },

@@ -86,7 +86,7 @@ function chooseAgent(task: QueuedTask, agents: readonly AgentSlot[]): string | u
   return free.sort((a, b) => a.sessions - b.sessions || (a.name < b.name ? -1 : 1))[0]?.name
 }
 
-type Facts = Pick<Agent, 'card' | 'state' | 'imageId' | 'reason' | 'barred' | 'doubt'>
+type Facts = Pick<Agent, 'card' | 'state' | 'imageId' | 'imageCode' | 'reason' | 'barred' | 'doubt'>
 
 /** `among`: the agents that the rules let the hub choose from, if none is named; undefined if they were not asked yet. Empty: it may start. */
 export function whyWaits(
@@ -138,9 +138,10 @@ export function takesNo(
 }
 
 /** Why no session of this agent starts now; empty if it may. */
-function whatKeeps({ card: { name }, state, imageId, reason, barred, doubt = '' }: Facts): string {
+function whatKeeps({ card: { name }, state, imageId, imageCode, reason, barred, doubt = '' }: Facts): string {
   if (state !== 'registered')
     return `agent ${name} is ${state}: \`hub agent show ${name}\`, then \`hub agent reset ${name}\``
+  if (imageCode === 'image_refused') return `agent ${name} may not use its image: ${reason}`
   if (imageId === undefined) return `agent ${name} has no image (${reason}): \`hub agent build FOLDER\` makes it`
   const why = barred || doubt
   return why === '' ? '' : `agent ${name} does not start: ${why}`

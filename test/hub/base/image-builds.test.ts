@@ -42,6 +42,18 @@ describe('S1-56: the builds of a home', () => {
     expect([readImageBuilds(home).length, readImageBuilds(home)[0]?.id]).toEqual([1000, idOf(1)])
   })
 
+  it('say what an image holds because its card asked; nothing where that is nothing', () => {
+    const rows = [[], ['mcp']].map((additions, nth) => ({ id: idOf(nth), name: 'n', additions }))
+    noteImageBuilds(home, rows, 1)
+    expect(readImageBuilds(home)).toEqual([
+      { id: idOf(0), name: 'n', atMs: 1 },
+      { id: idOf(1), name: 'n', atMs: 1, additions: ['mcp'] },
+    ])
+    // Whose list cannot be read is no build of ours.
+    writeFileSync(file(), JSON.stringify([{ id: idOf(1), name: 'n', atMs: 1, additions: 'mcp' }]))
+    expect(readImageBuilds(home)).toEqual([])
+  })
+
   it('are not written where there is no home yet', () => {
     rmSync(join(home, 'instance'))
     expect(noteImageBuilds(home, [{ id: idOf(1), name: 'n' }], 1)).toBe(false)

@@ -74,6 +74,8 @@ test('a card that asks gets a layer with the code, its packages and what they ne
     'app/images/agent/mcp/open.js',
     'app/images/agent/node_modules',
   ])
+  // For the record of the build; what asks for nothing has nothing in it.
+  expect([plain?.additions, asks?.additions]).toEqual([[], ['mcp']])
   const before = plain?.configDigest
   // Neither the addition's code nor its packages are in what every image holds.
   put('images/agent/mcp/more.ts', 'export const b = 1\n')

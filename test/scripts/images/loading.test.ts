@@ -91,6 +91,8 @@ describe('fault A1: loadImages', () => {
     const load = () => loadImages([image], engine, (line) => said.push(line))
     expect(await load()).toEqual([{ name: 'hub/x', id: MANIFEST, note: 'exception: shell', state: 'built' }])
     expect(await load()).toEqual([{ name: 'hub/x', id: MANIFEST, note: 'exception: shell', state: 'present' }])
+    const [more] = await loadImages([{ ...image, packages: ['npm:a'], additions: ['mcp'] }], engine, () => {})
+    expect(more).toMatchObject({ packages: ['npm:a'], additions: ['mcp'] })
     expect(loads).toHaveLength(1)
     expect(said).toEqual(['loading hub/x:latest'])
   })
