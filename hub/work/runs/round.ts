@@ -184,9 +184,10 @@ function runOut(walk: Walk): Round {
 /** Why no step is looked at yet; undefined if the run works, or begins now. */
 function beforeSteps({ facts, observed }: Walk): Wait | undefined {
   const { face, phase, run, overlaps, mode, slots } = facts
+  // Whatever its face does meanwhile: nothing starts of a plan that is not there, or that nobody has agreed to.
+  if (phase === 'planning' || phase === 'awaiting_approval') return WAITS.planning(run)
   if (face.state !== 'queued') return undefined
   if (face.held) return WAITS.held(run)
-  if (phase === 'planning' || phase === 'awaiting_approval') return WAITS.planning(run)
   if (mode !== null) return WAITS.mode(mode.why, mode.word)
   if (overlaps !== null) return WAITS.overlap(overlaps)
   if (!slots.run) return WAITS.ofRuns(run)

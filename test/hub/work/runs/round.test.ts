@@ -435,6 +435,8 @@ describe('a run that stands still says why and what moves it (D-R17)', () => {
       { face: { state: 'queued', held: false }, phase: 'planning' },
       '* planning: hub run show r1',
     ],
+    ['it is planned while its face works', { phase: 'planning' }, '* planning: hub run show r1'],
+    ['its plan waits for a yes', { phase: 'awaiting_approval' }, '* planning: hub run show r1'],
     [
       'another of its key goes first',
       { face: { state: 'queued', held: false }, overlaps: 'r0' },
