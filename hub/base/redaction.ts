@@ -10,7 +10,6 @@
  *     because others change, up to `SECRETS_MAX` values in all.
  */
 import { isUtf8 } from 'node:buffer'
-import { shapeBegun } from './held-back.ts'
 import { createValueFinder, type Spelling, spellingsOf, type ValueFinder } from './known-values.ts'
 
 /** Not from within an escape of a text of JSON. */
@@ -116,6 +115,44 @@ const SHAPE_LENGTH_MIN = 12
 function hideShapes(text: string): string {
   if (text.length < SHAPE_LENGTH_MIN || !MAY_HAVE.test(text)) return text
   return SHAPES.reduce((left, [pattern, kept]) => left.replaceAll(pattern, kept), text)
+}
+
+/** With what those shapes begin; letters of either case. */
+const BEGINNINGS = (
+  'sk- sk_ rk_ ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ glpat- gldt- glrt- glcbt- glptt- xox akia asia abia acca aiza ya29. npm_ pypi- hf_ sg. ' +
+  'dop_v1_ dor_v1_ doo_v1_ hvs. hvb. hvr. age-secret-key- eyj ://'
+).split(' ')
+/** After these the secret follows behind a space. */
+const HEADS =
+  /(?:bearer|basic|authorization|x-api-key|cookie)["'\\]{0,4}\s{0,8}[=:]?\s{0,8}["'\\]{0,4}(?:(?:bearer|basic|token|digest|apikey)\s{0,8})?\S{0,400}$/i
+/** A private key that has begun and not ended. */
+const KEY = '-----BEGIN '
+const KEY_CHARS_MAX = 16_384
+const RUN = /\S{1,600}$/
+/** Words joined by signs, of which twelve are a card's. */
+const JOINED = /[a-z]{3,8}(?:(?:-|%20|%2d|\+)[a-z]{0,8}){1,11}$/i
+
+/**
+ * So many characters at the end of a text that still grows may begin a key by its shape (S1-62): whoever writes down a stream piece by piece
+ * keeps so much back until more of it comes, or its end.
+ */
+function shapeBegun(text: string): number {
+  const key = text.lastIndexOf(KEY)
+  if (key !== -1 && text.length - key <= KEY_CHARS_MAX && !/-----END [A-Z ]{0,40}-----/.test(text.slice(key)))
+    return text.length - key
+  const [head = ''] = HEADS.exec(text.slice(-500)) ?? []
+  const [run = ''] = RUN.exec(text.slice(-600)) ?? []
+  const lower = run.toLowerCase()
+  const inside = BEGINNINGS.some((each) => lower.includes(each)) || JOINED.test(run) ? run.length : 0
+  const begun = Math.max(
+    0,
+    ...[...BEGINNINGS, 'bearer', 'basic', 'authorization', 'x-api-key', 'cookie', KEY.toLowerCase()].map((each) => {
+      for (let length = Math.min(each.length, lower.length); length >= 1; length -= 1)
+        if (lower.endsWith(each.slice(0, length))) return length
+      return 0
+    }),
+  )
+  return Math.max(head.length, inside, begun)
 }
 
 /** A text as it may be written down. */
