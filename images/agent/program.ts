@@ -5,7 +5,7 @@ import { type HubAgent, ProgramFault, type TaskFacts } from '../../hub/client/ag
 import { environmentOf } from './child.ts'
 import type { Classes } from './classes.ts'
 import { driveOf } from './drivers.ts'
-import { type Ending, failed } from './ending.ts'
+import { type Ending, failed, onStop } from './ending.ts'
 import { unpackInputs } from './inputs.ts'
 import { createLogLines } from './log-lines.ts'
 import type { RepositoryWork } from './repository.ts'
@@ -13,7 +13,9 @@ import type { Silence } from './silence.ts'
 import type { StreamValue } from './stream-run.ts'
 import type { Transcripts } from './transcripts.ts'
 
-const LAST_WORDS_MS = 1_000
+/** For the last lines of a log: a busy hub gets them all. While a grace runs there is less time. */
+const LAST_WORDS_MS = 20_000
+const STOPPED_WORDS_MS = 1_000
 /** For keeping what a program that fell has left. */
 const KEEP_MS = 20_000
 
@@ -80,7 +82,8 @@ export async function runProgram(
   const ending = await drive().catch((thrown: unknown) => failed((thrown as Error).message))
   const stopped = hub.signal.aborted
   if (ending.kind === 'crash') log.add(ending.why, stopped ? 'info' : 'error')
-  await log.flush(LAST_WORDS_MS)
+  const cutShort = new Promise<void>((done) => onStop(hub, () => done(log.flush(STOPPED_WORDS_MS))))
+  await Promise.race([log.flush(LAST_WORDS_MS), cutShort])
   if (ending.kind === 'crash') {
     if (!stopped) {
       await Promise.race([fallen(), new Promise((done) => setTimeout(done, KEEP_MS))])

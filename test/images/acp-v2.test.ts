@@ -1,4 +1,6 @@
 /** The driver `acp-v2`: version 2 of the Agent Client Protocol, a draft, with agents that the SDK's own side runs (docs/protocol.md 10). */
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { createAcpBench, type Driven, type DriveOptions } from '../support/acp-agent.ts'
 
@@ -187,7 +189,7 @@ prompted = () => { turns += 1; const n = turns; return later(async () => {
   await state('running'); await words('turn ' + n, 'm' + n)
   if (n === 2) return keep({ at: 'half' })
   await idle()
-  if (n === 3) { await state('running'); keep({ at: 'alone' }); setTimeout(() => { keep({ at: 'rested' }); void idle('refusal') }, 50) }
+  if (n === 3) { await state('running'); keep({ at: 'alone' }); for (;;) { if (existsSync('../go')) return idle('refusal'); await new Promise((done) => setTimeout(done, 5)) } }
 }) }
 cancelled = () => { void idle('cancelled') }`,
     { chat: true, params: {} },
@@ -199,7 +201,9 @@ cancelled = () => { void idle('cancelled') }`,
   expect(await half).toMatchObject({ text: 'turn 2', stopReason: 'cancelled' })
   expect(await driven.hub.prompt('c')).toMatchObject({ text: 'turn 3', stopReason: 'end_turn' })
   await expect.poll(() => driven.heard().at, { interval: 5 }).toBe('alone')
-  expect(await driven.hub.prompt('d')).toMatchObject({ text: 'turn 4', stopReason: 'end_turn' })
+  const last = driven.hub.prompt('d')
+  writeFileSync(join(driven.workspace, '../go'), '')
+  expect(await last).toMatchObject({ text: 'turn 4', stopReason: 'end_turn' })
   driven.hub.finish()
   expect(await result(driven)).toMatchObject({ outcome: 'succeeded', value: { text: 'turn 4' } })
 })

@@ -1,5 +1,5 @@
 /** The driver `acp`: scripted agents of the Agent Client Protocol as real processes, good ones and hostile ones (docs/protocol.md 10). */
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { createAcpBench, type Driven, type DriveOptions } from '../support/acp-agent.ts'
@@ -496,9 +496,13 @@ got = answer("p"); until("session/cancel"); end("cancelled"); keep(got=got); sta
   })
 
   test('a note to a task at work is its next turn; the task ends after it', async () => {
-    const driven = drive(`${OK}keep(); time.sleep(0.2); end(); prompt(); words("noted"); end(); keep(); stay()`)
+    const driven = drive(`${OK}keep()
+while not os.path.exists("../go"): time.sleep(0.01)
+end(); prompt(); words("noted"); end(); keep(); stay()`)
     await expect.poll(() => existsSync(join(driven.workspace, '../heard.json')), { interval: 20 }).toBe(true)
-    expect(await driven.hub.prompt('Also this.')).toMatchObject({ text: 'noted', stopReason: 'end_turn' })
+    const note = driven.hub.prompt('Also this.')
+    writeFileSync(join(driven.workspace, '../go'), '')
+    expect(await note).toMatchObject({ text: 'noted', stopReason: 'end_turn' })
     expect(await result(driven)).toMatchObject({ outcome: 'succeeded', value: { text: 'noted' } })
   })
 })

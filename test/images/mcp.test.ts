@@ -41,7 +41,7 @@ async function session(mcp: ('stdio' | 'http')[], more: Record<string, unknown> 
     { HUB_AGENT_MCP: folder, HUB_MCP_PORT: String(port), HUB_EGRESS_PORT: String(await freePort()) },
   )
   const told = await expect
-    .poll(() => readFileSync(join(ran.workspace, 'env.txt'), 'utf8'), { interval: 20, timeout: 10_000 })
+    .poll(() => readFileSync(join(ran.workspace, 'env.txt'), 'utf8'), { interval: 20 })
     .toMatch(/HUB_MCP/)
     .then(() =>
       Object.fromEntries(
@@ -194,16 +194,13 @@ describe('inbox', () => {
     for (let n = 0; n < 30; n += 1) ran.session.deliver(delivered(other, 'event', n))
     const all: unknown[] = []
     await expect
-      .poll(
-        async () => {
-          const { entries } = (await said(one, 'inbox', { max: 7, waitMs: 50 })) as {
-            entries: { body: { n: number } }[]
-          }
-          expect(entries.length).toBeLessThanOrEqual(7)
-          return all.push(...entries.map(({ body }) => body.n))
-        },
-        { timeout: 10_000 },
-      )
+      .poll(async () => {
+        const { entries } = (await said(one, 'inbox', { max: 7, waitMs: 50 })) as {
+          entries: { body: { n: number } }[]
+        }
+        expect(entries.length).toBeLessThanOrEqual(7)
+        return all.push(...entries.map(({ body }) => body.n))
+      })
       .toBe(30)
     expect(all).toEqual(Array.from({ length: 30 }, (_, n) => n))
   })
@@ -278,8 +275,7 @@ async function rawClient(ran: Ran) {
     ask(0, 'initialize', { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'raw', version: '1' } })
     say({ jsonrpc: '2.0', method: 'notifications/initialized' })
   }
-  const answered = (count: number) =>
-    expect.poll(() => answers().length, { timeout: 10_000 }).toBeGreaterThanOrEqual(count)
+  const answered = (count: number) => expect.poll(() => answers().length).toBeGreaterThanOrEqual(count)
   return { socket, hear, say, ask, start, answers, answered }
 }
 const residentMiB = (pid = 0) =>

@@ -32,8 +32,7 @@ function told({ session }: Ran, id: string) {
     errors: said.flatMap(({ body }) => (body.error === undefined ? [] : [body.error])),
   }
 }
-const ended = (ran: Ran, id: string) =>
-  expect.poll(() => told(ran, id).states.length, { interval: 20, timeout: 20_000 }).toBe(2)
+const ended = (ran: Ran, id: string) => expect.poll(() => told(ran, id).states.length, { interval: 20 }).toBe(2)
 
 /** A program of the SDK in a file of its own. */
 function sdk(text: string) {
@@ -66,7 +65,7 @@ test('S4-32: a turn that is cancelled ends alone: its text stands, and the next 
     if (turn.number === 1) await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
   })`)
   const first = say(ran.session, 'one')
-  await expect.poll(() => told(ran, first).states, { interval: 20, timeout: 20_000 }).toEqual(['running'])
+  await expect.poll(() => told(ran, first).states, { interval: 20 }).toEqual(['running'])
   cancel(ran.session, first)
   const second = say(ran.session, 'two', 2)
   await ended(ran, second)
@@ -91,7 +90,7 @@ test('S4-27: a prompt that came before the program was ready is held; turns can 
     return said
   })`)
   const id = say(ran.session, 'early')
-  await expect.poll(() => told(ran, id).text, { interval: 20, timeout: 20_000 }).toBe(`${'😀'.repeat(5_000)}!`)
+  await expect.poll(() => told(ran, id).text, { interval: 20 }).toBe(`${'😀'.repeat(5_000)}!`)
   const pieces = ran.session.seen.flatMap(({ envelope }) => (envelope?.kind === 'frame' ? [envelope.body.text] : []))
   expect(pieces.every((piece) => String(piece).isWellFormed())).toBe(true)
   close(ran.session)
@@ -121,9 +120,9 @@ for line in sys.stdin:
 `),
     },
   })
-  await expect.poll(() => ran.logs(), { interval: 20, timeout: 20_000 }).toEqual(['ready'])
+  await expect.poll(() => ran.logs(), { interval: 20 }).toEqual(['ready'])
   const first = say(ran.session, 'one')
-  await expect.poll(() => told(ran, first).tools, { interval: 20, timeout: 20_000 }).toEqual(['look'])
+  await expect.poll(() => told(ran, first).tools, { interval: 20 }).toEqual(['look'])
   cancel(ran.session, first)
   const second = say(ran.session, 'two', 2)
   await ended(ran, second)
@@ -157,7 +156,7 @@ test('S4-19: the stub answers prompts from its script, skips the rest of a cance
     task: { params: { script } },
   })
   const first = say(ran.session, 'one')
-  await expect.poll(() => told(ran, first).text, { interval: 20, timeout: 20_000 }).toBe('I was asked: one')
+  await expect.poll(() => told(ran, first).text, { interval: 20 }).toBe('I was asked: one')
   cancel(ran.session, first)
   const second = say(ran.session, 'two', 2)
   await ended(ran, second)

@@ -12,7 +12,7 @@ const SDK = pathToFileURL(
  */
 const PRELUDE = `
 import { Readable, Writable } from 'node:stream'
-import { writeFileSync } from 'node:fs'
+import { existsSync, writeFileSync } from 'node:fs'
 import { agent, methods, ndJsonStream, RequestError } from ${JSON.stringify(SDK)}
 const S = 's-2', heard = []
 let client
