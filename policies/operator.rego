@@ -102,6 +102,7 @@ owner_only := {
 	"policy.reload",
 	"retention.prune",
 	"run.create",
+	"run.hold",
 	"run.release",
 	"session.revoke",
 	"task.accept",

@@ -15,7 +15,7 @@ acting := [
 ]
 
 owner_only := [
-	"agent.reload", "agent.reset", "agent.suspend", "flag.set", "hub.drill", "hub.shutdown", "keys.rotate", "mode.safe", "policy.reload", "retention.prune", "run.create", "run.release", "session.revoke", "task.accept",
+	"agent.reload", "agent.reset", "agent.suspend", "flag.set", "hub.drill", "hub.shutdown", "keys.rotate", "mode.safe", "policy.reload", "retention.prune", "run.create", "run.hold", "run.release", "session.revoke", "task.accept",
 	"approval.answer", "budget.raise", "budget.settle", "console.open", "contact.card", "contact.confirm", "contact.revoke", "contact.test", "device.add",
 	"device.revoke", "mode.resume", "operator.away", "operator.back", "operator.heartbeat", "token.create",
 	"token.revoke", "upstream.test",

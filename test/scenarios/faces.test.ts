@@ -34,8 +34,10 @@ test('a run never is a session; its steps are tasks at its own depth, as old as 
     chain: [],
     ceiling: null,
   })
+  const inner = runs.step(face)
   await nothingStarts(h)
   expect(h.task(face)).toMatchObject({ state: 'running', attempts: 0, kind: 'run' })
+  expect(h.task(inner)).toMatchObject({ state: 'queued', attempts: 0 })
   // It counts as no task that waits or runs for an agent.
   expect(h.hub.work.tasks.countByState()).toEqual({})
   runs.end(face, DONE)
@@ -57,22 +59,27 @@ test('a step is asked about anew: what its starter may not start, its run does n
 
 describe('a held run', () => {
   test('starts nothing, also what is queued; what works goes on; released, all that waits below it goes on', async () => {
-    await using h = await createHarness({ agents, config: { limits: { sessions: 4 } } })
+    await using h = await createHarness({ agents, config: { limits: { sessions: 4, sessionsPerAgent: 1 } } })
     const runs = facesOf(h)
     const face = runs.made()
     const inner = runs.step(face)
     runs.begin(inner)
-    const works = runs.step(face, 'slow')
+    const both = [runs.step(face, 'slow'), runs.step(inner, 'slow')]
     await h.working(1)
+    const works = both.find((id) => h.task(id).state === 'running') ?? ''
+    const waits = both.find((id) => h.task(id).state === 'queued') ?? ''
     // Both faces in one word: the run within the run is no way around it.
     expect(runs.hold(face)).toBe(2)
     expect(h.task(inner).held).toBe(true)
     expect(() => runs.step(face, 'echo')).toThrow('is held')
     expect(() => runs.step(inner, 'echo')).toThrow('is held')
     expect(h.task(works)).toMatchObject({ state: 'running', held: false })
+    await h.operator('POST', `/v1/tasks/${works}/cancel`)
+    await h.clock.advance(5000)
+    expect(h.task(waits)).toMatchObject({ state: 'queued', held: false })
     expect(runs.release(face).held).toBe(false)
-    const next = runs.step(inner, 'echo')
-    await h.ended(next)
+    await h.ended(runs.step(inner, 'echo'))
+    await h.until(() => h.task(waits).attempts === 1, 'what waited goes on')
   })
 
   test('between two steps, a rest of 12 h holds it as it holds what is queued: once, as one, and its word lets it go [away-14]', async () => {
