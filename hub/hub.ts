@@ -344,6 +344,7 @@ function createLoops(parts: LoopParts) {
     dispatch: loop('dispatch', 1000, () => {
       guard.recoverStore()
       work.supervision.beforeDispatch()
+      work.runner.round()
       work.supervision.dispatcher.round()
     }),
     reaper: loop('reaper', 1000, () => work.supervision.reaper.round()),

@@ -98,7 +98,8 @@ export function createWork(options: WorkOptions, outer: WorkOuter) {
       if (state === 'recycling' || state === 'recycled') due()
     },
   })
-  const { asking } = createIntake(options, { clock, guard, catalogue, tasks, runtimeGate })
+  const { whyWaits } = supervision.dispatcher
+  const { asking, runs, runner } = createIntake(options, { clock, log, guard, catalogue, tasks, runtimeGate, whyWaits })
 
   const money = createMoney(options, { ...outer, tasks, mail: messaging.tellBudget })
   /** Readers take the group that they need, by the name of its builder. */
@@ -112,6 +113,8 @@ export function createWork(options: WorkOptions, outer: WorkOuter) {
     /** What was counted and timed. */
     meters: { ...messaging.meters, ...supervision.meters, ...containment.meters },
     asking,
+    runs,
+    runner,
     runtime: runtimeGate,
     upkeep: createUpkeep(options, { clock, log, guard, transcripts: catalogue.transcripts }),
     /** Sets the one listener for a task or session that may need a loop's attention now. */

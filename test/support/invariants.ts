@@ -63,6 +63,10 @@ const BROKEN: Readonly<Record<string, string>> = {
     where task.parent is not null and task.parent_session is null and session.public_key is not null group by task.id
     having count(*) > 1 or max(task.attempts) > (select max(ordinal) from attempt join session as had on had.attempt = attempt.id
       where attempt.task = task.id and had.public_key is not null)`,
+  'I3: a step with two tries at once': `select step_try.run || ' ' || step_try.step from step_try join task on task.id = step_try.task
+    where task.state in ('queued', 'running') group by step_try.run, step_try.step having count(*) > 1`,
+  'I1: a step that is not where its history ends': `select step.run || ' ' || step.id from step where state <> coalesce((select became
+    from state_history where state_history.run = step.run and state_history.step = step.id order by seq desc limit 1), 'pending')`,
   'I3: two results of one task': `select task from attempt where state = 'settled' group by task having count(*) > 1`,
   'I3: two live sessions of one task': `select task from session where state in ${LIVE} group by task having count(*) > 1`,
   'I3: two sessions of one attempt': 'select attempt from session group by attempt having count(*) > 1',
@@ -84,6 +88,8 @@ const CALM: Readonly<Record<string, string>> = {
   'calm: a task that still runs': `select id from task where state = 'running' and (kind is null or held = 0)`,
   'calm: a task that waits and is not held': `select id from task where state = 'queued' and held = 0 and not exists
     (select 1 from task as face where face.id = task.parent and face.kind = 'run' and face.held = 1)`,
+  'calm: an open step of a run that is over': `select step.run || ' ' || step.id from step join task on task.id = step.run
+    where task.state not in ('queued', 'running') and step.state not in ('completed', 'failed', 'skipped', 'cancelled')`,
   'calm: a session that is not gone': `select id from session where state <> 'recycled'`,
 }
 

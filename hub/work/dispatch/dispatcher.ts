@@ -36,10 +36,11 @@ import { applyNarrowing, egressFact, narrowAuthority, rootAuthority } from './au
 import { expiryAfter, leftMs, mostLeftMs, waitFor } from './expiry.ts'
 import { labelFact, originOf } from './origin.ts'
 import { SERVICES } from './queue-rows.ts'
-import { isStep, type SessionRow, type TaskRow, unreadableError } from './rows.ts'
+import { type SessionRow, type TaskRow, unreadableError } from './rows.ts'
 import type { RuntimeGate } from './runtime.ts'
 import { type AgentSlot, planNext, whyWaits } from './slots.ts'
 import type { Tasks } from './tasks.ts'
+import { isStep } from './tree-rows.ts'
 
 const DISPATCHER = hubPrincipal('dispatcher')
 

@@ -16,7 +16,8 @@ import { type ExitReason, taskMachine } from '../../protocol/task.ts'
 import type { Store } from '../../store/database.ts'
 import type { createMoves, TaskEnd } from './moves.ts'
 import { setHeld as setHeldRow } from './row-checks.ts'
-import { isStep, type TaskRow, type TaskRows, unreadableError } from './rows.ts'
+import { type TaskRow, type TaskRows, unreadableError } from './rows.ts'
+import { isStep } from './tree-rows.ts'
 
 export interface Faces {
   /** Its run begins: queued -> running. */

@@ -19,9 +19,10 @@ import type { Exit } from '../sandbox/containers.ts'
 import type { SessionCards } from '../session-cards.ts'
 import { lostStep } from './faces.ts'
 import type { LossFacts } from './moves.ts'
-import { isStep, type SessionRow } from './rows.ts'
+import type { SessionRow } from './rows.ts'
 import type { RuntimeGate } from './runtime.ts'
 import type { AfterLoss, Tasks } from './tasks.ts'
+import { isStep } from './tree-rows.ts'
 
 const BACKOFF_MS = 1000
 const BACKOFF_MAX_MS = 30_000

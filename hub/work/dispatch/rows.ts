@@ -187,10 +187,6 @@ export const unreadableError = (why: string): { code: string; detail: string } =
   detail: `its row in the database cannot be read: ${why}; submit it again`,
 })
 
-/** The task of a step: below the face of its run, and delegated by no session. */
-export const isStep = ({ kind, parent, parentSession }: Pick<TaskRow, 'kind' | 'parent' | 'parentSession'>): boolean =>
-  kind !== 'run' && parent !== null && parentSession === null
-
 const taskRow = (raw: unknown): TaskRow => {
   const row = toRow<Omit<TaskRow, 'held'> & { held: unknown }>(raw, TASK)
   const error = row.unreadable === null ? row.error : (row.error ?? unreadableError(row.unreadable))

@@ -23,7 +23,8 @@ import { afterWait, expiryAfter } from './expiry.ts'
 import { createFaces, type Faces, requireNoPartOfRun, requireUnderWay, stepEnd } from './faces.ts'
 import { createMoves, jsonOrNull, type LossFacts, STOPS, type TaskEnd, type TaskListener } from './moves.ts'
 import { setHeld } from './row-checks.ts'
-import { createTaskRows, isStep, type SessionRow, type TaskRow, type TaskRows, unreadableError } from './rows.ts'
+import { createTaskRows, type SessionRow, type TaskRow, type TaskRows, unreadableError } from './rows.ts'
+import { isStep } from './tree-rows.ts'
 
 /** What a new task is made of. */
 export interface NewTask {

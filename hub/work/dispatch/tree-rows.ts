@@ -1,6 +1,10 @@
 /** The tree that tasks are: what is below one, and what is above it. `map` reads a row (rows.ts). */
 import type { Store } from '../../store/database.ts'
 
+/** The task of a step: below the face of its run (faces.ts), and delegated by no session. */
+export const isStep = (task: { kind: 'run' | null; parent: string | null; parentSession: string | null }): boolean =>
+  task.kind !== 'run' && task.parent !== null && task.parentSession === null
+
 export interface TreeRows<Row> {
   children(parent: string): Row[]
   /** Reads none of the tasks themselves. */

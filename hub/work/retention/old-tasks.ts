@@ -56,13 +56,23 @@ export function createOldTasks(store: Pick<Store, 'prepare'>): OldTasks {
        or exists (select 1 from task where json_valid(inputs) and json_extract(inputs, '$.pack') = left_over.sha256
          and state in ('queued', 'running')) limit 1`,
   )
-  const removals = ['approval', 'session', 'attempt', 'egress_reservation', 'egress_account', 'egress_out', 'late'].map(
-    (table) => store.prepare(`delete from ${table} where task = ?`),
-  )
+  const removals = [
+    'step_try',
+    'approval',
+    'session',
+    'attempt',
+    'egress_reservation',
+    'egress_account',
+    'egress_out',
+    'late',
+    'run',
+  ].map((table) => store.prepare(`delete from ${table} where task = ?`))
   // They name their session, so they go before it.
   const ofSessions = ['turn', 'chat_close'].map((table) =>
     store.prepare(`delete from ${table} where session in (select id from session where task = ?)`),
   )
+  // Of a run, whose steps have gone before it.
+  const ofRuns = ['step', 'plan', 'state_history'].map((table) => store.prepare(`delete from ${table} where run = ?`))
   const removeTask = store.prepare(`delete from task where id = ? and state not in ('queued', 'running')`)
   let after: Root = { id: '', endedAtMs: Number.MIN_SAFE_INTEGER }
 
@@ -93,7 +103,8 @@ export function createOldTasks(store: Pick<Store, 'prepare'>): OldTasks {
       let gone = 0
       for (const task of tasks) {
         for (const each of ofSessions) each.run(task)
-        const [, ended] = removals.map((each) => each.run(task).changes)
+        for (const each of ofRuns) each.run(task)
+        const [, , ended] = removals.map((each) => each.run(task).changes)
         sessions += ended ?? 0
         gone += removeTask.run(task).changes
       }
