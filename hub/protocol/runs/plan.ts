@@ -19,7 +19,7 @@ export type StepState =
   | 'skipped'
   | 'cancelled'
 
-/** Which state of a step may follow which. Until the rows of steps move by it, the round (hub/work/runs/round.ts) and tests use it. */
+/** Which state of a step may follow which. Rows move by it (hub/work/runs/runs.ts), and so does the round that says what they become (round.ts). */
 export const stepMachine = createMachine<StepState>('step', {
   pending: ['ready', 'skipped', 'cancelled'],
   ready: ['running', 'awaiting_approval', 'retry_wait', 'completed', 'failed', 'skipped', 'cancelled'],
@@ -40,7 +40,7 @@ const BEFORE_IT_BEGINS: readonly RunPhase[] = ['planning', 'awaiting_approval']
 
 /**
  * The one state that is shown of a run. The end is the face's alone; a phase counts only while the face is open, and never says that a run works
- * whose face has not begun. Until the rows of runs stand, only tests call it. */
+ * whose face has not begun. Until runs are shown, only tests call it. */
 export function runStateOf(face: { state: TaskState }, run: { phase: RunPhase }): RunState {
   switch (face.state) {
     case 'succeeded':

@@ -188,14 +188,14 @@ function renderAny(value: unknown, scope: Scope, room: Room): unknown {
 }
 
 /**
- * A value with all of its templates put in. Throws `schema_invalid` that names the template, and `too_large` above 256 KiB. Until the runner
- * stands, only tests call it. */
+ * A value with all of its templates put in. Throws `schema_invalid` that names the template, and `too_large` above 256 KiB.
+ */
 export function render(value: unknown, scope: Scope): unknown {
   return renderAny(value, scope, { bytes: RENDERED_BYTES_MAX })
 }
 
 /**
- * The words of a command with their templates put in (P4). Each stays one word, whatever it holds. Until the runner stands, only tests call it. */
+ * The words of a command with their templates put in (P4). Each stays one word, whatever it holds. Until the runner starts commands, only tests call it. */
 export function renderWords(words: readonly string[], scope: Scope): string[] {
   const [fault] = wordFaults(words)
   if (fault !== undefined) throw new HubError('schema_invalid', fault.message)
