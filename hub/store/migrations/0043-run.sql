@@ -35,6 +35,8 @@ create table step (
   primary key (run, id)
 ) strict, without rowid;
 
+create index step_open on step (run) where state not in ('completed', 'failed', 'skipped', 'cancelled');
+
 -- Each try of a step is one task, and each task one try: a step cannot be started twice.
 create table step_try (
   run text not null,

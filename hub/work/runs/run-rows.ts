@@ -64,8 +64,10 @@ export function createRunRows(store: Pick<Store, 'prepare'>): RunRows {
   const tries = store.prepare('select step, ordinal, by, task from step_try where run = ? order by step, ordinal')
   const open = store
     .prepare(
-      `select task.id from run cross join task on task.id = run.task where task.state in ('queued', 'running')
-         or exists (select 1 from step where step.run = run.task and step.state not in ${OVER}) order by task.created_at_ms, task.id`,
+      `select task.id from task where task.id in (
+         select id from task indexed by task_face where kind = 'run' and state in ('queued', 'running')
+         union select run from step indexed by step_open where state not in ${OVER})
+       order by task.created_at_ms, task.id`,
     )
     .pluck()
   const atWork = store

@@ -8,6 +8,7 @@ import type { SessionState } from '../../../hub/protocol/task.ts'
 import { openStore, type Store } from '../../../hub/store/database.ts'
 import { migrate, shippedMigrations } from '../../../hub/store/migrations.ts'
 import { createTaskRows, type TaskRows } from '../../../hub/work/dispatch/rows.ts'
+import { createRunRows } from '../../../hub/work/runs/run-rows.ts'
 
 let folder: string
 let store: Store
@@ -132,4 +133,15 @@ it('a task is shown without reading one of its children (fault D12)', () => {
     dispatcher: { whyWaits: () => '' },
   }
   expect(taskView(task, parts as never).children).toBe(3)
+})
+
+it('which runs and steps are open', () => {
+  asked = []
+  const runs = createRunRows(watched())
+  runs.open()
+  runs.stepsAtWork()
+  runs.steps('x')
+  const steps = asked.flatMap(plan)
+  expect(steps.length).toBeGreaterThan(0)
+  for (const step of steps) expect(step).not.toMatch(/^SCAN (task|run|step|step_try|plan)(?! USING)/)
 })
