@@ -117,7 +117,7 @@ describe.runIf(process.env.HUB_TEST_LONG === '1')('recipes', () => {
     folder = mkdtempSync(join(tmpdir(), 're-'))
     models = await startModelServer()
     home = await openContainerHome({ cards: ['images/echo/agent.yaml'] })
-    for (const { lang } of CASES)
+    for (const lang of [...CASES.map((each) => each.lang), 'python-model'])
       standing.set(`hub/${nameOf(lang)}`, await imageIdOf(pathsOf(home.home), `hub/${nameOf(lang)}`))
     mkdirSync(join(home.home, 'secrets'), { recursive: true, mode: 0o700 })
     for (const kind of new Set(CASES.map((each) => each.kind))) {
@@ -196,5 +196,34 @@ describe.runIf(process.env.HUB_TEST_LONG === '1')('recipes', () => {
     })
     const unpriced = home.run(name, { task: 'Do it' }, '--repo', project, '--model', 'no-such-model')
     await expect(unpriced).rejects.toThrow('no price is known of the model')
+  })
+
+  test('python-model: reads its input and keeps a file of its own, and asks for nothing but its model', async () => {
+    const name = nameOf('python-model')
+    const input = join(folder, 'input')
+    mkdirSync(input)
+    writeFileSync(join(input, 'numbers.txt'), '6 and 7\n')
+    await run('agent', 'new', name, '--lang', 'python-model', '--yes')
+    await run('agent', 'build', name)
+    await run('agent', 'allow', name, '--yes')
+    const before = models.came.length
+    const answers = [
+      call('read_file', { path: 'numbers.txt' }),
+      call('write_file', { path: 'report.md', text: '# 42\n' }),
+      { text: 'The report is written.' },
+    ]
+    let asked = ''
+    models.script = ({ body }: Ask) => {
+      asked += JSON.stringify(body)
+      return answers.shift() ?? { status: 400 }
+    }
+    const task = await home.run(name, { task: 'Multiply them' }, '--input', input, '--out', join(folder, 'out'))
+    expect(task).toMatchObject({ state: 'succeeded', outcome: { value: { text: 'The report is written.' } } })
+    expect(asked).toContain('6 and 7')
+    expect(readFileSync(join(folder, 'out', 'report.md'), 'utf8')).toBe('# 42\n')
+    const came = models.came.slice(before)
+    expect(came.map(({ method, url }) => `${method} ${url}`)).toEqual(Array(3).fill('POST /v1/messages'))
+    expect(came.map(({ headers }) => headers['x-api-key'])).toEqual(Array(3).fill(KEY))
+    expect(await refused()).toEqual([])
   })
 })

@@ -72,7 +72,7 @@ export function cardOf(text: string): AgentCard {
 export const submitLine = ({ works }: Pick<Recipe, 'works'>, name: string): string =>
   works === 'repository'
     ? `hub submit ${name} --repo . --param task="Make the tests pass"`
-    : `hub submit ${name} --input . --param task="Say in report.md what these files are" --wait`
+    : `hub submit ${name} --input . --param task="Say in report.md what these files are" --out result`
 
 /** The page beside the card. */
 export function readmeText(
@@ -86,7 +86,7 @@ export function readmeText(
       ? `    hub branch diff TASK                                     # what it changed, once its task has ended
     hub branch apply TASK                                    # merges it into the branch that you are on
 `
-      : `    hub task get TASK                                        # its files come into ./out
+      : `                                                             # waits; its files come into ./result
 `
   return `# ${name}
 

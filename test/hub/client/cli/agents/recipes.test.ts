@@ -78,6 +78,10 @@ describe.each(NAMES)('the recipe %s', (lang) => {
     expect(image.packages).toEqual(cli === undefined ? undefined : { [cli.registry]: packagesOf(cli) })
     for (const file of readdirSync(folder()))
       expect(readFileSync(join(folder(), file), 'utf8')).not.toMatch(/undefined|__/)
+    // Each command that its page names is there.
+    const named = readFileSync(join(folder(), 'README.md'), 'utf8').matchAll(/^ {4}(hub (?:submit|[a-z]+ [a-z]+))/gm)
+    for (const [, command = ''] of named)
+      expect((await at.run([...command.split(' ').slice(1), '--help'])).stdout).toMatch(`Usage: ${command} `)
   })
 
   test('each model that it calls has a shipped price, also those that it calls beside its own', () => {
