@@ -11,6 +11,10 @@ const limitsText = (limits: Limits): string =>
     .map(([key, value]) => code(`${key}: ${value}`))
     .join(', ')
 
+const resuming = Object.entries(RECIPES)
+  .flatMap(([word, { resume }]) => (resume === undefined ? [] : [`\`${resume}\` (${word})`]))
+  .join(', ')
+
 export const recipesPage = (): string =>
   page(
     'Recipes',
@@ -37,6 +41,8 @@ export const recipesPage = (): string =>
     'Below its floor nothing was tried. The version is what a recipe installs; another one is written in `image.yaml`.',
     '## What a night needs',
     `Limits, in \`limits.agents.NAME\` of hub.yaml and in the card: ${limitsText(NIGHT)}. 2 GiB of workspace hold 262 144 files and folders. A recipe that is given files instead of a repository has ${limitsText(LIGHT)}. Budget, in the row of \`policy/data.json\`: ${code(JSON.stringify(BUDGET))}. What allows more already stays.`,
+    '## Going on with a conversation',
+    `With \`--resume\` a start after a fall goes on with the conversation of its task. The card then says \`transcripts: true\`, \`resume\` and \`repeatable: true\`, and so does the row for \`transcripts\`; without the flag nothing of it is there. The conversation lies unmasked on your machine until the task has ended ([Writing agents](../agents.md#going-on-with-a-conversation)). By ${resuming}. The others refuse the flag: the hub keeps no conversation of theirs.`,
     ...Object.entries(RECIPES).flatMap(([word, { title, off, notes }]) => [
       `## ${title} (\`${word}\`)`,
       ...(off.length === 0

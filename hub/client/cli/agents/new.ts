@@ -58,10 +58,10 @@ export const create: Run = async (context, [given = ''], options) => {
   }
   if (recipe !== undefined) {
     const { make } = await import('./recipes/make.ts')
-    return make(context, { name, lang: word, recipe, dir: named, folder }, options)
+    return make(context, { name, lang: word, recipe, dir: named, folder, resumes: options.resume === true }, options)
   }
   if (lang === undefined) throw usage(`--lang must be one of ${[...LANGUAGES, ...Object.keys(RECIPES)].join(', ')}`)
-  for (const option of ['model', 'upstream'])
+  for (const option of ['model', 'upstream', 'resume'])
     if (options[option] !== undefined)
       throw usage(`--${option} is only for recipes: ${Object.keys(RECIPES).join(', ')}`, `leave --${option} out`)
   mkdirSync(folder, { recursive: true })

@@ -35,6 +35,10 @@ export const AGENTS = [
     ['--dir <dir>', 'the folder to make (default: ./NAME)'],
     ['--upstream <name>', 'of a coding agent: where its model is (default: the only one of its kind)'],
     ['--model <name>', 'of a coding agent: its model'],
+    [
+      '--resume',
+      'of codex, gemini or claude-code: a start after a fall goes on with the conversation, which is kept unmasked',
+    ],
     yes,
   ]),
   command('agent build <folder>', 'build the image of a folder and register its card', image('build'), [

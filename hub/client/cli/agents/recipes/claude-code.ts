@@ -1,21 +1,35 @@
 /** Claude Code. Everything is said by its command line and by variables, which stand above the settings of a repository. */
 import { CODING_CLIS } from '../../../../protocol/coding-clis.ts'
 import { usage } from '../../../problem.ts'
-import { cardText, HEAP_MIB, imageText, MODEL, NIGHT, NPM, type Recipe, type RecipeFacts, TASK } from './recipe.ts'
+import {
+  cardText,
+  GO_ON,
+  HEAP_MIB,
+  imageText,
+  MODEL,
+  NIGHT,
+  NPM,
+  type Recipe,
+  type RecipeFacts,
+  TASK,
+} from './recipe.ts'
 
 const CLI = CODING_CLIS['claude-code']
 const HELPER = 'claude-haiku-4-5'
 
-function runOf({ arch }: RecipeFacts): string[] {
+const RESUME = '--continue'
+
+function wordsOf({ arch }: RecipeFacts): Record<'run' | 'resume', string[]> {
   if (arch !== 'x64' && arch !== 'arm64')
     throw usage(`there is no ${CLI.title} for ${arch}`, 'build on a machine of x64 or arm64')
-  return [
+  const program = [
     // The card's own variables are capital letters. `env` becomes the program: it is no process of its own.
     ...['env', `BUN_JSC_forceRAMSize=${HEAP_MIB * 1024 ** 2}`],
     `${NPM}/@anthropic-ai/claude-code-linux-${arch}/claude`,
     ...['-p', '--output-format=stream-json', '--verbose', '--dangerously-skip-permissions', `--model=${MODEL}`],
-    ...['--disallowedTools=WebSearch,WebFetch', '--', TASK],
+    '--disallowedTools=WebSearch,WebFetch',
   ]
+  return { run: [...program, '--', TASK], resume: [...program, RESUME, '--', GO_ON] }
 }
 
 /** Names of models that it takes by itself lead to the one of the task, or to the helper. */
@@ -35,6 +49,7 @@ export const claudeCode: Recipe = {
   limits: NIGHT,
   model: 'claude-sonnet-5',
   helpers: [HELPER],
+  resume: RESUME,
   off: [
     { what: 'its questions and its own sandbox', how: '`--dangerously-skip-permissions`', why: 'the box is outside' },
     {
@@ -72,7 +87,8 @@ export const claudeCode: Recipe = {
       [
         'agent.yaml',
         cardText(facts, {
-          ...{ recipe: 'claude-code', title: CLI.title, driver: 'stream-json', run: runOf(facts), env: envOf(facts) },
+          ...{ recipe: 'claude-code', title: CLI.title, driver: 'stream-json', env: envOf(facts) },
+          ...wordsOf(facts),
         }),
       ],
       ['image.yaml', imageText(CLI)],

@@ -1,7 +1,7 @@
 /** Codex (docs/egress.md says what it sends). Each word of its command line was tried in the box, with `--strict-config`, for the version of the table. */
 import { CODING_CLIS } from '../../../../protocol/coding-clis.ts'
 import { usage } from '../../../problem.ts'
-import { cardText, imageText, MODEL, NIGHT, NPM, type Recipe, type RecipeFacts, TASK } from './recipe.ts'
+import { cardText, GO_ON, imageText, MODEL, NIGHT, NPM, type Recipe, type RecipeFacts, TASK } from './recipe.ts'
 
 const CLI = CODING_CLIS.codex
 
@@ -24,15 +24,20 @@ const SWITCHES = [
   'features.apps=false',
 ] as const
 
-function runOf({ upstream, arch }: RecipeFacts): string[] {
+const RESUME = ['resume', '--last']
+
+function wordsOf({ upstream, arch }: RecipeFacts): Record<'run' | 'resume', string[]> {
   const place = PLATFORMS[arch]
   if (place === undefined) throw usage(`there is no ${CLI.title} for ${arch}`, 'build on a machine of x64 or arm64')
-  return [
-    `${NPM}/@openai/${place}/bin/codex`,
-    ...['exec', '--json', '--skip-git-repo-check', '--dangerously-bypass-approvals-and-sandbox', `--model=${MODEL}`],
+  const program = [`${NPM}/@openai/${place}/bin/codex`, 'exec']
+  const options = [
+    ...['--json', '--skip-git-repo-check', '--dangerously-bypass-approvals-and-sandbox', `--model=${MODEL}`],
     ...['model_provider=hub', providerOf(upstream), ...SWITCHES].flatMap((setting) => ['-c', setting]),
-    ...['--', TASK],
   ]
+  return {
+    run: [...program, ...options, '--', TASK],
+    resume: [...program, ...RESUME, ...options, GO_ON],
+  }
 }
 
 export const codex: Recipe = {
@@ -43,6 +48,7 @@ export const codex: Recipe = {
   limits: NIGHT,
   model: 'gpt-5.5',
   helpers: [],
+  resume: RESUME.join(' '),
   off: [
     {
       what: 'its own sandbox and its questions',
@@ -81,7 +87,7 @@ export const codex: Recipe = {
   ],
   files: (facts) =>
     new Map([
-      ['agent.yaml', cardText(facts, { recipe: 'codex', title: CLI.title, driver: 'stream-json', run: runOf(facts) })],
+      ['agent.yaml', cardText(facts, { recipe: 'codex', title: CLI.title, driver: 'stream-json', ...wordsOf(facts) })],
       ['image.yaml', imageText(CLI)],
     ]),
 }

@@ -3,7 +3,18 @@
  * repository, and nothing in a session can write it.
  */
 import { CODING_CLIS } from '../../../../protocol/coding-clis.ts'
-import { cardText, HEAP_MIB, imageText, MODEL, NIGHT, NPM, type Recipe, type RecipeFacts, TASK } from './recipe.ts'
+import {
+  cardText,
+  GO_ON,
+  HEAP_MIB,
+  imageText,
+  MODEL,
+  NIGHT,
+  NPM,
+  type Recipe,
+  type RecipeFacts,
+  TASK,
+} from './recipe.ts'
 
 const CLI = CODING_CLIS.gemini
 const SETTINGS = 'settings.json'
@@ -40,10 +51,11 @@ const settingsOf = ({ model }: RecipeFacts): string =>
     2,
   )}\n`
 
-const RUN = [
+const PROGRAM = [
   ...['node', `--max-old-space-size=${HEAP_MIB}`, `${NPM}/@google/gemini-cli/bundle/gemini.js`],
-  ...[`--model=${MODEL}`, '--approval-mode=yolo', '-o', 'stream-json', `--prompt=${TASK}`],
+  ...[`--model=${MODEL}`, '--approval-mode=yolo', '-o', 'stream-json'],
 ]
+const RESUME = '--resume=latest'
 
 export const gemini: Recipe = {
   title: CLI.title,
@@ -53,6 +65,7 @@ export const gemini: Recipe = {
   limits: NIGHT,
   model: 'gemini-2.5-pro',
   helpers: [HELPER],
+  resume: RESUME,
   off: [
     { what: 'its own sandbox', how: '`tools.sandbox: false`', why: 'the box is outside' },
     {
@@ -100,7 +113,9 @@ export const gemini: Recipe = {
       [
         'agent.yaml',
         cardText(facts, {
-          ...{ recipe: 'gemini', title: CLI.title, driver: 'stream-json', run: RUN },
+          ...{ recipe: 'gemini', title: CLI.title, driver: 'stream-json' },
+          run: [...PROGRAM, `--prompt=${TASK}`],
+          resume: [...PROGRAM, RESUME, `--prompt=${GO_ON}`],
           env: {
             GEMINI_CLI_NO_RELAUNCH: 'true',
             GEMINI_CLI_TRUST_WORKSPACE: 'true',

@@ -17,6 +17,7 @@ import { declareUpstream } from '../../upstreams/add.ts'
 import { NO_WISH } from '../../upstreams/wish.ts'
 import { dataFileOf, replacePolicy } from '../allow.ts'
 import { readPolicy, withEntry } from '../grants.ts'
+import { RECIPES } from '../recipes.ts'
 import { cardOf, readmeText, rowOf, submitLine, withNight } from './plan.ts'
 import type { Recipe } from './recipe.ts'
 
@@ -27,6 +28,8 @@ export interface Wanted {
   /** As it was typed, and where it is. */
   dir: string
   folder: string
+  /** Whether a start after a fall is to go on with the conversation of its task. */
+  resumes: boolean
 }
 
 /** How long a running hub may take to read a hub.yaml that was changed. */
@@ -93,9 +96,9 @@ async function requirePrices({ hub }: Context, upstream: string, models: readonl
 }
 
 /** Files that are new, and lines of files that are there. */
-async function planOf(context: Context, { name, lang, recipe, dir }: Wanted, upstream: string, model: string) {
+async function planOf(context: Context, { name, lang, recipe, dir, resumes }: Wanted, upstream: string, model: string) {
   const { home } = context
-  const facts = { name, upstream, model, arch: process.arch }
+  const facts = { name, upstream, model, arch: process.arch, resumes }
   const files = new Map([...recipe.files(facts), ['README.md', readmeText(lang, recipe, facts, dir)]])
   const config = configText(home).toString('utf8')
   const night = withNight(config, name, recipe.limits)
@@ -118,14 +121,26 @@ async function planOf(context: Context, { name, lang, recipe, dir }: Wanted, ups
 }
 type Plan = Awaited<ReturnType<typeof planOf>>
 
+/** What a person agrees to with `--resume` (D-R3, docs/agents.md). */
+const keptWords = (home: string): string[] => [
+  'transcripts: true keeps its conversations on this machine, for the next start of the same task and nobody else:',
+  `  they lie unmasked in ${path.join(home, 'transcripts')} until that task has ended, also secrets that were said in them`,
+  'repeatable: true starts a task again by itself after a fall, so what it did outside may be done twice',
+]
+
 /** Line by line, as it will stand in the files. */
-function show({ home, terminal }: Context, { name, folder }: Wanted, { files, night, dataFile, row }: Plan): void {
+function show(
+  { home, terminal }: Context,
+  { name, folder, resumes }: Wanted,
+  { files, night, dataFile, row }: Plan,
+): void {
   const limits = stringify(night.limits, { collectionStyle: 'flow', lineWidth: 0 }).trim()
   const lines = [
     `${folder}/: ${[...files.keys()].join(', ')}`,
     ...[`${configFileOf(home)}:`, 'limits:', '  agents:', `    ${name}: ${limits}`],
     `${dataFile}: agents.${name}:`,
     ...Object.entries(row).map(([key, value]) => `  ${JSON.stringify(key)}: ${JSON.stringify(value)}`),
+    ...(resumes ? keptWords(home) : []),
   ]
   for (const line of lines) terminal.note(line)
 }
@@ -155,9 +170,16 @@ async function write(context: Context, { name, folder }: Wanted, plan: Plan): Pr
   }
 }
 
+function cannotResume(lang: string, { title }: Recipe): Problem {
+  const able = Object.keys(RECIPES).filter((word) => RECIPES[word]?.resume !== undefined)
+  const why = `--resume is not for ${lang}: the hub keeps no conversation of ${title} for its next start`
+  return usage(why, `leave --resume out, or choose ${able.join(', ')}`)
+}
+
 export async function make(context: Context, wanted: Wanted, options: Options): Promise<number> {
   const { terminal, json, hub } = context
-  const { name, lang, recipe, dir, folder } = wanted
+  const { name, lang, recipe, dir, folder, resumes } = wanted
+  if (resumes && recipe.resume === undefined) throw cannotResume(lang, recipe)
   // The hub checks and records the row, so it must answer before a person is asked.
   await hub.call('policy.status')
   const upstream = await upstreamOf(context, recipe, options)

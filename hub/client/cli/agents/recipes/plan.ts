@@ -74,11 +74,16 @@ export const submitLine = ({ works }: Pick<Recipe, 'works'>, name: string): stri
     ? `hub submit ${name} --repo . --param task="Make the tests pass"`
     : `hub submit ${name} --input . --param task="Say in report.md what these files are" --out result`
 
+/** Of one that goes on with its conversations. */
+const KEPT = `
+A start after a fall goes on with the conversation of its task. It lies unmasked in the home of the hub until that task has ended: docs/agents.md of the hub, "Going on with a conversation".
+`
+
 /** The page beside the card. */
 export function readmeText(
   lang: string,
   recipe: Pick<Recipe, 'title' | 'works'>,
-  { name, upstream, model }: RecipeFacts,
+  { name, upstream, model, resumes }: RecipeFacts,
   dir: string,
 ): string {
   const after =
@@ -95,5 +100,5 @@ What is switched off in it, and why: docs/reference/recipes.md of the hub.
 
     hub agent build ${dir}                                     # installs it on this machine, and makes its image
     ${submitLine(recipe, name)}
-${after}`
+${after}${resumes ? KEPT : ''}`
 }

@@ -1,6 +1,7 @@
 /** What a recipe is: how a coding agent of others becomes an agent of this hub. Each recipe is one file and one line of `../recipes.ts`. */
 import { Document } from 'yaml'
 import { type CodingCli, packagesOf } from '../../../../protocol/coding-clis.ts'
+import { EARLIER } from '../../../../protocol/transcripts.ts'
 
 /** What a person chose. */
 export interface RecipeFacts {
@@ -10,6 +11,8 @@ export interface RecipeFacts {
   model: string
   /** `process.arch` of the machine that builds its image. */
   arch: string
+  /** Whether a start after a fall goes on with the conversation of its task (docs/agents.md). */
+  resumes: boolean
 }
 
 /** Something of the CLI that the box outside makes needless or that could not work in it. */
@@ -35,6 +38,8 @@ export interface Recipe {
   /** Models that it calls beside that one. */
   helpers: readonly string[]
   off: readonly Off[]
+  /** The words by which its CLI goes on with a conversation, as they are shown; undefined for one of which the hub keeps none. */
+  resume?: string
   /** What works otherwise than where the CLI runs by itself. */
   notes: readonly string[]
   /** The card, `image.yaml` and what else the image carries, by name. `README.md` is the same for all. @throws Problem usage where this machine cannot have it */
@@ -44,6 +49,8 @@ export interface Recipe {
 /** What `run` is given for each task. It stands in the word of its option or after `--`, so that no value is taken for an option. */
 export const TASK = '{param:task}'
 export const MODEL = '{model}'
+/** What a CLI is told that goes on with its conversation. */
+export const GO_ON = 'You were interrupted, and your files are as at first. Go on with your task.'
 
 export type Limits = Readonly<
   { ttl: string; memory: string } & Partial<Record<'workspace' | 'tmp', string> & Record<'openFiles' | 'pids', number>>
@@ -81,21 +88,25 @@ interface CardWords {
   title: string
   driver: 'stream-json' | 'command' | 'json-lines'
   run: readonly string[]
+  /** In its place where a start goes on with a conversation; undefined for a CLI of which none is kept. */
+  resume?: readonly string[]
   env?: Readonly<Record<string, string>>
 }
 
 /** The card of a coding agent that works on a repository. */
 export function cardText(
-  { name, upstream, model }: Pick<RecipeFacts, 'name' | 'upstream' | 'model'>,
-  { recipe, title, driver, run, env }: CardWords,
+  { name, upstream, model, resumes }: Omit<RecipeFacts, 'arch'>,
+  { recipe, title, driver, run, resume, env }: CardWords,
 ): string {
+  if (resumes && resume === undefined) throw new Error(`${recipe} cannot go on with a conversation`)
   const text = writtenCard(recipe, title, {
     name,
     description: `${title} works on a repository`,
     image: `hub/${name}`,
     driver,
     shell: true,
-    run,
+    run: resumes ? run.map((word) => word.replace(TASK, `${TASK}${EARLIER}`)) : run,
+    ...(resumes ? { resume, transcripts: true, repeatable: true } : {}),
     env: { ...ENV, ...env },
     defaults: { model },
     limits: NIGHT,

@@ -1,5 +1,5 @@
 /** `hub agent new --lang RECIPE`: what a recipe makes, what it writes after one yes, and what it refuses before anything is written. */
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
@@ -91,6 +91,72 @@ describe.each(NAMES)('the recipe %s', (lang) => {
   })
 })
 
+/** The words that go on with a conversation, as docs/agents.md has them. */
+const WORDS: Readonly<Record<string, string>> = {
+  codex: ' exec resume --last --json ',
+  gemini: ' --resume=latest --prompt=',
+  'claude-code': ' --continue -- ',
+}
+const GOES_ON = 'You were interrupted, and your files are as at first. Go on with your task.'
+
+describe('a conversation that goes on (--resume, D-R3)', () => {
+  const cardText = () => readFileSync(join(at.home, 'coder', 'agent.yaml'), 'utf8')
+
+  test.each(Object.keys(WORDS))(
+    '%s: the card says its words, the row grants it, and both are as before without the flag',
+    async (lang) => {
+      const before = await make(lang, '--yes')
+      const plain = { text: cardText(), row: JSON.parse(data()).agents.coder }
+      expect([before.code, before.stderr]).toEqual([0, expect.not.stringContaining('transcripts')])
+      for (const word of ['transcripts', 'resume', 'repeatable', '{earlier}']) expect(plain.text).not.toContain(word)
+      rmSync(join(at.home, 'coder'), { recursive: true })
+      writeFileSync(join(at.home, 'policy', 'data.json'), '{ "agents": {} }\n')
+      const { code, stderr } = await make(lang, '--resume', '--yes')
+      expect([code, stderr]).toEqual([0, expect.stringContaining(`unmasked in ${join(at.home, 'transcripts')} until`)])
+      const { card } = readCard(join(at.home, 'coder', 'agent.yaml'))
+      const words = card.resume ?? []
+      expect(card).toMatchObject({ transcripts: true, repeatable: true, driver: 'stream-json' })
+      expect(words.join(' ')).toContain(WORDS[lang])
+      expect(words.at(-1)).toMatch(new RegExp(`(?:^|=)${GOES_ON}$`))
+      expect(words.join(' ')).not.toContain('{param:task}')
+      expect(card.run.join(' ')).toContain('{param:task}{earlier}')
+      // All else of `resume` is as in `run`, and all else of the card is as without the flag.
+      expect(
+        card.run.filter((word) => !words.includes(word) && !word.includes('{param:task}') && word !== '--'),
+      ).toEqual([])
+      const { resume: _, transcripts: __, ...rest } = parse(cardText())
+      const run = card.run.map((word) => word.replace('{earlier}', ''))
+      expect({ ...rest, run, repeatable: undefined }).toEqual({ ...parse(plain.text), repeatable: undefined })
+      const row = JSON.parse(data()).agents.coder
+      expect(row).toEqual({ ...plain.row, transcripts: true })
+      expect(planGrant(card, row).changed).toBe(false)
+      expect(readFileSync(join(at.home, 'coder', 'README.md'), 'utf8')).toContain('unmasked in the home of the hub')
+    },
+  )
+
+  test('before the yes it says where the conversations will lie, and that a task begins again by itself', async () => {
+    const { code, stderr } = await make('codex', '--resume')
+    for (const text of [
+      'for the next start of the same task and nobody else',
+      '"transcripts": true',
+      'repeatable: true starts a task again',
+    ])
+      expect(stderr).toContain(text)
+    expect(code).toBe(2)
+    expectNothing()
+  })
+
+  test.each(NAMES.filter((lang) => WORDS[lang] === undefined))('%s is refused by name', async (lang) => {
+    const { code, stderr } = await make(lang, '--resume', '--yes')
+    expect([code, stderr]).toEqual([
+      2,
+      expect.stringContaining(`--resume is not for ${lang}: the hub keeps no conversation of`),
+    ])
+    expect(stderr).toContain('choose codex, gemini, claude-code')
+    expectNothing()
+  })
+})
+
 describe('before anything is written', () => {
   test('without a yes all of it is shown and nothing is done', async () => {
     const { code, stderr } = await make('codex')
@@ -165,6 +231,7 @@ describe('before anything is written', () => {
   test('words of recipes are refused for a template', async () => {
     const { code, stderr } = await make('ts', '--model', 'x')
     expect([code, stderr]).toEqual([2, expect.stringContaining('--model is only for recipes: codex, gemini')])
+    expect((await make('ts', '--resume')).stderr).toContain('--resume is only for recipes')
     expectNothing()
   })
 })
