@@ -11,8 +11,7 @@
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
 import { assertGrant, assertStopGrant, type Grant, type StopGrant } from '../../guard/grant.ts'
-import type { OperationName } from '../../protocol/operations.ts'
-import { type ExitReason, taskMachine } from '../../protocol/task.ts'
+import { taskMachine } from '../../protocol/task.ts'
 import type { Store } from '../../store/database.ts'
 import type { createMoves, TaskEnd } from './moves.ts'
 import { setHeld as setHeldRow } from './row-checks.ts'
@@ -50,12 +49,6 @@ export const lostStep = (how: string): TaskEnd & { state: 'failed' } => ({
   state: 'failed',
   error: { code: 'ended_early', detail: `it ended without a result: ${how}` },
 })
-
-/** How a step ends whose session is taken away by a stop (F3): cancelled where a person meant this one. */
-export const stepEnd = (operation: OperationName, reason: ExitReason): TaskEnd =>
-  operation === 'session.stop'
-    ? { state: 'cancelled', error: { code: 'cancelled', detail: 'its session was stopped by the operator' } }
-    : lostStep(`its session was stopped (${reason})`)
 
 export function createFaces(parts: {
   store: Store

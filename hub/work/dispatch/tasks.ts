@@ -20,7 +20,7 @@ import { type Authority, type ExitReason, type TaskOutcome, taskMachine } from '
 import type { TaskSpec } from '../../protocol/task-spec.ts'
 import type { Store } from '../../store/database.ts'
 import { afterWait, expiryAfter } from './expiry.ts'
-import { createFaces, type Faces, requireNoPartOfRun, requireUnderWay, stepEnd } from './faces.ts'
+import { createFaces, type Faces, lostStep, requireNoPartOfRun, requireUnderWay } from './faces.ts'
 import { createMoves, jsonOrNull, type LossFacts, STOPS, type TaskEnd, type TaskListener } from './moves.ts'
 import { setHeld } from './row-checks.ts'
 import { createTaskRows, type SessionRow, type TaskRow, type TaskRows, unreadableError } from './rows.ts'
@@ -357,7 +357,8 @@ export function createTasks(parts: {
       closeAttempt(session, 'stopped')
       beginRecycling(session, reason)
       if (task.state !== 'running') return
-      if (isStep(task) && session.publicKey !== null) return endTask(task, stepEnd(grant.operation, reason))
+      if (isStep(task) && session.publicKey !== null)
+        return endTask(task, lostStep(`its session was stopped (${reason})`))
       requeue(task, { held: 1 })
     },
 
