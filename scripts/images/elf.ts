@@ -7,11 +7,16 @@ export interface Elf {
   interpreter: string | undefined
   /** Names of the shared libraries it needs, without folders. */
   needed: string[]
+  /** Where it says that they are, folder by folder; `$ORIGIN` stands for where it is itself. */
+  folders: string[]
 }
 
 const HEADER_BYTES = 64
 const SEGMENT = { load: 1, dynamic: 2, interpreter: 3 }
-const TAG = { end: 0n, needed: 1n, strings: 5n, debug: 21n }
+const TAG = { end: 0n, needed: 1n, strings: 5n, folders: 15n, debug: 21n, runFolders: 29n }
+/** Of a name or a list of folders, in bytes; and of entries. A file of a stranger could say more than memory holds. */
+const TEXT_BYTES_MAX = 8192
+const ENTRIES_MAX = 4096
 
 interface Segment {
   type: number
@@ -37,6 +42,7 @@ function read(data: Buffer): Elf {
   const text = (at: number) => {
     const end = data.indexOf(0, at)
     if (at < 0 || end === -1) throw new Error('a name in it has no end')
+    if (end - at > TEXT_BYTES_MAX) throw new Error('a name in it is too long')
     return data.toString('utf8', at, end)
   }
   const asked = segments.find(({ type }) => type === SEGMENT.interpreter)
@@ -47,6 +53,9 @@ function read(data: Buffer): Elf {
     machine: data.readUInt16LE(18),
     interpreter: asked === undefined ? undefined : text(asked.offset),
     needed: entries.filter(([tag]) => tag === TAG.needed).map(([, value]) => text(names + Number(value))),
+    folders: entries
+      .filter(([tag]) => tag === TAG.folders || tag === TAG.runFolders)
+      .flatMap(([, value]) => text(names + Number(value)).split(':')),
   }
 }
 
@@ -96,6 +105,7 @@ function entriesOf(data: Buffer, segments: readonly Segment[]): [bigint, bigint]
   for (let at = dynamic?.offset ?? 0; dynamic !== undefined && at < dynamic.offset + dynamic.size; at += 16) {
     const tag = data.readBigUInt64LE(at)
     if (tag === TAG.end) break
+    if (entries.length === ENTRIES_MAX) throw new Error('it has too many entries')
     entries.push([tag, data.readBigUInt64LE(at + 8)])
   }
   return entries

@@ -1,8 +1,9 @@
 /** Files of this machine that go into images: programs, the libraries they need, certificates. */
 import { execFileSync } from 'node:child_process'
-import { closeSync, existsSync, openSync, readSync, realpathSync } from 'node:fs'
-import { join, normalize } from 'node:path'
-import { librariesOf } from './machine.ts'
+import { closeSync, existsSync, openSync, readFileSync, readSync, realpathSync, statSync } from 'node:fs'
+import { basename, dirname, join, normalize } from 'node:path'
+import { type Elf, readElf } from './elf.ts'
+import { ARCHES, archOf, librariesOf } from './machine.ts'
 import { fileData, type TarEntry } from './tar.ts'
 
 /** This machine lacks what a base is made of: its images are left out, the others are built. */
@@ -23,26 +24,59 @@ export const linkOf = (path: string, target: string): TarEntry => ({ path, kind:
 export type Libraries = ReturnType<typeof createLibraries>
 
 /**
- * The loader of this very Node lists what any binary or module needs, without starting it. What a package brings for itself, in its folder `own`, is
- * left out: its programs find that from where they stand, in the image as here.
+ * The libraries that binaries need, from this machine. The loader of this very Node lists them for a file of this machine (`add`), without starting it.
+ * A loader does what a file asks of it before it lists anything, such as running another library first. So it is never given a file of a package
+ * (`addOf`): that is only read.
  */
-export function createLibraries(own?: string) {
+export function createLibraries() {
   const present = librariesOf(process.execPath)
   const loader = present.find((path) => /\/ld-/.test(path))
   const needed = new Set<string>()
-  const folders = own === undefined ? [] : [own, realpathSync(own)]
-  return {
-    add(binary: string): void {
-      if (loader === undefined) throw new BaseMissing('the loader of shared libraries was not found')
-      let listed = ''
-      try {
-        listed = execFileSync(loader, ['--list', binary], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })
-      } catch {
-        // Linked statically: it needs none.
+  const { elf: machine, folders: systemFolders } = ARCHES[archOf()]
+
+  function add(binary: string): void {
+    if (loader === undefined) throw new BaseMissing('the loader of shared libraries was not found')
+    let listed = ''
+    try {
+      listed = execFileSync(loader, ['--list', binary], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })
+    } catch {
+      // Linked statically: it needs none.
+    }
+    if (listed.includes('not found')) throw new BaseMissing(`${binary} lacks a shared library`)
+    for (const path of librariesListed(listed)) needed.add(path)
+  }
+
+  /** Where a loader looks without a cache, which no image has. */
+  function addSystem(name: string): void {
+    if (name.includes('/') || present.some((path) => basename(path) === name)) return
+    const path = systemFolders.map((folder) => join(folder, name)).find((each) => existsSync(each))
+    if (path === undefined || needed.has(path)) return
+    needed.add(path)
+    add(path)
+  }
+
+  /** What it names in the folder of its package is there in the image as here, and is read too. */
+  function addOf(own: string, binary: string, seen: Set<string>, fromAbove: readonly string[]): void {
+    const elf = readIfElf(binary)
+    if (elf === undefined || elf.machine !== machine) return
+    const folders = [
+      ...elf.folders.map((each) => each.replace(/\$(?:ORIGIN|\{ORIGIN\})/, dirname(binary))),
+      ...fromAbove,
+    ]
+    for (const name of elf.needed) {
+      const brought = folders.map((folder) => join(folder, name)).find((each) => isFileIn(own, each))
+      if (brought === undefined) addSystem(name)
+      else if (!seen.has(brought)) {
+        seen.add(brought)
+        addOf(own, brought, seen, folders)
       }
-      if (listed.includes('not found')) throw new BaseMissing(`${binary} lacks a shared library`)
-      for (const path of librariesListed(listed, folders)) needed.add(path)
-    },
+    }
+  }
+
+  return {
+    add,
+    /** `own`: the folder of the packages. What neither that nor this machine has is left out: it may be found by what is loaded before it. */
+    addOf: (own: string, binary: string) => addOf(realpathSync(own), realpathSync(binary), new Set(), []),
     /** Those that the base layer does not hold already. */
     entries: () =>
       [...needed]
@@ -52,11 +86,26 @@ export function createLibraries(own?: string) {
   }
 }
 
-/** The libraries in what a loader lists, outside these folders. One that a program finds from where it stands is listed as `/a/bin/../lib/b`. */
-export function librariesListed(listed: string, folders: readonly string[]): string[] {
-  return [...listed.matchAll(/(?:=>\s+)?(\/\S+)\s+\(0x/g)]
-    .map(([, path = '']) => normalize(path))
-    .filter((path) => !folders.some((folder) => path.startsWith(`${folder}/`)))
+/** Undefined for what a loader of this machine would not take either. */
+function readIfElf(path: string): Elf | undefined {
+  try {
+    return readElf(readFileSync(path), path)
+  } catch {
+    return undefined
+  }
+}
+
+function isFileIn(folder: string, path: string): boolean {
+  try {
+    return realpathSync(path).startsWith(`${folder}/`) && statSync(path).isFile()
+  } catch {
+    return false
+  }
+}
+
+/** The libraries in what a loader lists. One that a program finds from where it stands is listed as `/a/bin/../lib/b`. */
+export function librariesListed(listed: string): string[] {
+  return [...listed.matchAll(/(?:=>\s+)?(\/\S+)\s+\(0x/g)].map(([, path = '']) => normalize(path))
 }
 
 /** Whether a file is a program or library for Linux, by how it begins. */

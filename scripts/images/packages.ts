@@ -8,7 +8,8 @@ import { join } from 'node:path'
 import { canonicalText } from '../../hub/base/canonical.ts'
 import { npmNameOf } from '../../hub/protocol/image-recipe.ts'
 import { type Layer, layerOf, sha256Of } from './archive.ts'
-import { BaseMissing, createLibraries, fileOf, isElf, linkOf, toolPath } from './host-files.ts'
+import { createLibraries, fileOf, isElf, linkOf, toolPath } from './host-files.ts'
+import { type Lock, type NpmLock, npmLockOf, type PipLock, readLock } from './image-lock.ts'
 import { cachedLayer } from './layer-cache.ts'
 import { workFolder } from './left-behind.ts'
 import { archOf } from './machine.ts'
@@ -18,28 +19,6 @@ import type { TarEntry } from './tar.ts'
 export const NPM_PLACE = 'usr/local/lib/node_modules'
 const INSTALL_MS = 600_000
 const OUTPUT_BYTES_MAX = 64 * 1024 ** 2
-
-interface NpmLock {
-  wanted: readonly string[]
-  /** The lock of npm itself. */
-  lock: { packages: Record<string, NpmEntry> }
-}
-interface NpmEntry {
-  version?: string
-  integrity?: string
-  hasInstallScript?: boolean
-  bin?: Record<string, string>
-  optionalDependencies?: Record<string, string>
-}
-interface PipLock {
-  wanted: readonly string[]
-  python: string
-  files: readonly { name: string; version: string; sha256: string }[]
-}
-interface Lock {
-  npm?: NpmLock
-  pip?: PipLock
-}
 
 export interface Installed {
   layers: Layer[]
@@ -76,15 +55,6 @@ export function installPackages(options: PackageOptions): Installed {
     layers: made.flatMap(({ layers }) => layers),
     digests: made.flatMap(({ digests }) => digests),
     names: made.flatMap(({ names }) => names),
-  }
-}
-
-function readLock(file: string): Lock {
-  if (!existsSync(file)) return {}
-  try {
-    return JSON.parse(readFileSync(file, 'utf8')) as Lock
-  } catch {
-    throw new Error(`${file} is not the lock of an image's packages; remove it, and the next build writes it anew`)
   }
 }
 
@@ -191,12 +161,12 @@ function withNpm(
   // Only resolved: where another agent's layer holds just this, nothing is unpacked.
   const resolved = (): NpmLock => {
     install('install', '--package-lock-only')
-    return { wanted, lock: withoutAbsent(JSON.parse(readFileSync(lockFile, 'utf8')) as NpmLock['lock']) }
+    return { wanted, lock: withoutAbsent(npmLockOf(JSON.parse(readFileSync(lockFile, 'utf8')))) }
   }
   const lock = known ?? resolved()
   const layer = cachedLayer(
     cacheDir,
-    `npm-${keyOf([3, archOf(), hasEnv, lock])}`,
+    `npm-${keyOf([4, archOf(), hasEnv, lock])}`,
     `hub: packages of npm: ${wanted.join(', ')}`,
     (title) => {
       writeFileSync(lockFile, JSON.stringify(lock.lock))
@@ -223,7 +193,7 @@ function withNpm(
 /** With the libraries of its compiled programs. Of one for another machine or libc some are not here: it could not run in the image either. */
 function npmTree(from: string): TarEntry[] {
   const hidden = '.package-lock.json'
-  const libraries = createLibraries(from)
+  const libraries = createLibraries()
   const tree = treeEntries(from, NPM_PLACE, (path) => path !== hidden)
   for (const { data, mode } of tree)
     if (
@@ -232,11 +202,7 @@ function npmTree(from: string): TarEntry[] {
       ((mode & 0o111) !== 0 || data.from.endsWith('.node')) &&
       isElf(data.from)
     )
-      try {
-        libraries.add(data.from)
-      } catch (thrown) {
-        if (!(thrown instanceof BaseMissing)) throw thrown
-      }
+      libraries.addOf(from, data.from)
   return [...tree, ...libraries.entries()]
 }
 
@@ -304,7 +270,7 @@ function withPip(
   const lock = known ? before : resolved()
   const layer = cachedLayer(
     cacheDir,
-    `pip-${keyOf([2, archOf(), place, lock])}`,
+    `pip-${keyOf([3, archOf(), place, lock])}`,
     `hub: packages of Python: ${wanted.join(', ')}`,
     (title) => {
       const list = lock.files.map(({ name, version, sha256 }) => `${name}==${version} --hash=sha256:${sha256}\n`)
@@ -341,12 +307,12 @@ function filesOf({ install }: PipReport): PipLock['files'] {
 
 /** Modules at the place where Python looks for them; programs on PATH, run by the Python of the image. */
 function pipTree(target: string, place: string): TarEntry[] {
-  const libraries = createLibraries(target)
+  const libraries = createLibraries()
   const isProgram = (path: string) => /^bin\/[^/]+$/.test(path)
   const modules = treeEntries(target, place, (path) => !path.startsWith('bin/') && !/(?:^|\/)__pycache__\//.test(path))
   for (const { data } of modules)
     if (data !== undefined && 'from' in data && /\.so(?:\.|$)/.test(data.from) && isElf(data.from))
-      libraries.add(data.from)
+      libraries.addOf(target, data.from)
   const programs = existsSync(join(target, 'bin'))
     ? readdirSync(target, { recursive: true, encoding: 'utf8' })
         .filter(isProgram)

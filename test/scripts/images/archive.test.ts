@@ -1,13 +1,23 @@
 /** Image assembly: the same inputs give the same bytes, and only what belongs there goes in (T50, T99). */
 import { execFileSync } from 'node:child_process'
-import { appendFileSync, mkdirSync, mkdtempSync, rmSync, truncateSync, utimesSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { archiveOf, imageOf, layerOf, sha256Of } from '../../../scripts/images/archive.ts'
-import { librariesListed } from '../../../scripts/images/host-files.ts'
+import { createLibraries, librariesListed } from '../../../scripts/images/host-files.ts'
 import { librariesOf } from '../../../scripts/images/machine.ts'
 import { gatherPrograms, programEntries, sourcesOf, stripSource } from '../../../scripts/images/programs.ts'
 import { fileData, tarOf } from '../../../scripts/images/tar.ts'
+import { smallElf } from '../../support/small-elf.ts'
 
 let root = ''
 beforeEach(() => {
@@ -141,20 +151,72 @@ test('the libraries of the Node binary are absolute paths and contain its C libr
   expect(libraries.some((path) => /\/ld-/.test(path))).toBe(true)
 })
 
-test('of the libraries that a loader lists, what a package brings for itself stays where it stands; a path with dots is made plain', () => {
+test('of the libraries that a loader lists, a path with dots is made plain', () => {
   const listed = `
 \tlinux-vdso.so.1 (0x00007ffc)
-\tlibffi.so.8 => /c/npm/node_modules/tool/bin/../lib/libffi.so.8 (0x00007f01)
-\tlibz.so.1 => /c/npm/node_modules/tool/libz.so.1 (0x00007f02)
 \tlibm.so.6 => /lib/x86_64-linux-gnu/libm.so.6 (0x00007f03)
 \tlibq.so.1 => /opt/q/bin/../lib/libq.so.1 (0x00007f04)
-\tlibr.so.1 => /c/npm/node_modules-of-others/libr.so.1 (0x00007f05)
 \t/lib64/ld-linux-x86-64.so.2 (0x00007f06)
 `
-  expect(librariesListed(listed, ['/c/npm/node_modules'])).toEqual([
-    '/lib/x86_64-linux-gnu/libm.so.6',
-    '/opt/q/lib/libq.so.1',
-    '/c/npm/node_modules-of-others/libr.so.1',
-    '/lib64/ld-linux-x86-64.so.2',
-  ])
+  const plain = ['/lib/x86_64-linux-gnu/libm.so.6', '/opt/q/lib/libq.so.1', '/lib64/ld-linux-x86-64.so.2']
+  expect(librariesListed(listed)).toEqual(plain)
 })
+
+describe('a file of a package', () => {
+  const machine = process.arch === 'x64' ? 62 : 183
+  const own = () => join(root, 'own')
+  function putElf(path: string, says: Partial<Parameters<typeof smallElf>[0]>): string {
+    mkdirSync(dirname(join(root, path)), { recursive: true })
+    writeFileSync(join(root, path), smallElf({ machine, ...says }))
+    return join(root, path)
+  }
+
+  test('finds what its package brings where it stands, and of this machine only what lies in the folders of the system', () => {
+    putElf('own/lib/libbrought.so.1', { needed: ['libresolv.so.2', 'tool.node'], folders: '$ORIGIN/..' })
+    const tool = putElf('own/tool.node', { needed: ['libbrought.so.1', 'libc.so.6'], folders: `/x:$${'{ORIGIN}'}/lib` })
+    const libraries = createLibraries()
+    libraries.addOf(own(), tool)
+    const paths = libraries.entries().map(({ path }) => path)
+    expect(paths.filter((path) => !/\/libresolv\.so\.2$/.test(path))).toEqual([])
+    expect(paths).toHaveLength(1)
+  })
+
+  test('leads to no other file of this machine, whatever it says (T50)', () => {
+    const elsewhere = putElf('elsewhere/libelse.so.1', { needed: ['libresolv.so.2'] })
+    for (const says of [
+      { needed: ['libelse.so.1'], folders: dirname(elsewhere) },
+      { needed: ['libelse.so.1'], folders: '$ORIGIN/../elsewhere' },
+      { needed: ['../../elsewhere/libelse.so.1'] },
+      { needed: [elsewhere] },
+    ]) {
+      const libraries = createLibraries()
+      libraries.addOf(own(), putElf('own/tool.node', says))
+      expect(libraries.entries(), JSON.stringify(says)).toEqual([])
+    }
+  })
+
+  // An auditor of a loader runs before anything is listed.
+  test.skipIf(!hasCompiler())('is given to no loader, which would run what it names (T50)', () => {
+    mkdirSync(own())
+    const mark = join(root, 'ran')
+    put(
+      'a.c',
+      `#include <fcntl.h>\nunsigned la_version(unsigned v) { open("${mark}", O_CREAT | O_WRONLY, 0600); return v; }`,
+    )
+    put('b.c', 'int b(void) { return 1; }')
+    const build = (...argv: string[]) => execFileSync('cc', ['-shared', '-fPIC', ...argv], { cwd: root })
+    build('-o', 'own/audit.so', 'a.c')
+    build('-o', 'own/b.node', 'b.c', '-Wl,--audit,audit.so,--disable-new-dtags,-rpath,$ORIGIN')
+    createLibraries().addOf(own(), join(own(), 'b.node'))
+    expect(existsSync(mark)).toBe(false)
+  })
+})
+
+function hasCompiler(): boolean {
+  try {
+    execFileSync('cc', ['--version'], { stdio: 'ignore' })
+    return true
+  } catch {
+    return false
+  }
+}

@@ -117,6 +117,58 @@ describe.skipIf(npmFolder() === undefined)('packages of npm', () => {
   })
 })
 
+/** A lock as a stranger could give it away with the folder of an agent. */
+describe('a lock that no build has written is refused by name, and no installer is told of it (T50)', () => {
+  const digest = `sha512-${'A'.repeat(86)}==`
+  const small = { version: '1.2.3', resolved: 'http://127.0.0.1/small.tgz', integrity: digest }
+  const npmLock = (packages: object, more: object = {}) => ({
+    wanted: ['small@1.2.3'],
+    lock: {
+      ...{ name: 'image', version: '0.0.0', lockfileVersion: 3, requires: true, ...more },
+      packages: { '': { name: 'image', version: '0.0.0', dependencies: { small: '1.2.3' } }, ...packages },
+    },
+  })
+  const npm = (entry: object, path = 'node_modules/small') => ({
+    npm: npmLock({ 'node_modules/small': small, [path]: { ...small, ...entry } }),
+  })
+  const pip = (file: object) => ({
+    pip: {
+      wanted: ['tiny==1.0'],
+      python: '3.11',
+      files: [{ name: 'tiny', version: '1.0', sha256: 'a'.repeat(64), ...file }],
+    },
+  })
+  test.each<[string, object]>([
+    ['a folder of this machine', npm({ resolved: 'file:../../../home' })],
+    ['a repository that git would ask', npm({ resolved: 'git+ssh://git@example.org/x.git#0' })],
+    ['a version that is a place', npm({ version: 'file:../x' })],
+    ['a link', npm({ resolved: '../x', link: true })],
+    ['a package without a digest', npm({ integrity: undefined })],
+    ['a package outside the folder', npm({}, '../../victim/node_modules/small')],
+    ['a package below another name', npm({}, 'node_modules/..')],
+    ['a program with a folder in its name', npm({ bin: { '../../app/x': 'x' } })],
+    ['an older form, in which npm reads other entries', { npm: npmLock({}, { lockfileVersion: 1, dependencies: {} }) }],
+    [
+      'a root that says more',
+      { npm: npmLock({ '': { name: 'image', version: '0.0.0', dependencies: {}, workspaces: ['/'] } }) },
+    ],
+    ['a name of pip with an address', pip({ name: 'tiny @ http://127.0.0.1/x.tar.gz #' })],
+    ['a name of pip on two lines', pip({ name: '-e .\ntiny' })],
+    ['a version of pip with an option', pip({ version: '1.0 --index-url=http://127.0.0.1/' })],
+    ['a digest of pip that is none', pip({ sha256: '' })],
+    ['a key that nobody knows', { more: 1 }],
+    ['a prototype', { npm: JSON.parse('{"__proto__": {}}') }],
+  ])('%s', (_, lock) => {
+    const lockFile = join(root, 'strange.lock')
+    writeFileSync(lockFile, JSON.stringify(lock))
+    const wish = 'pip' in lock ? { pip: ['tiny==1.0'] } : { npm: ['small@1.2.3'] }
+    expect(() => install({ ...wish, lockFile })).toThrow(
+      /strange\.lock is not the lock of an image's packages \(.+\); remove it/,
+    )
+    expect(readFileSync(lockFile, 'utf8'), 'it stays').toBe(JSON.stringify(lock))
+  })
+})
+
 describe('where no registry can be reached', () => {
   const alone = (options: Partial<PackageOptions>) => install({ lockFile: join(root, 'alone.lock'), ...options })
   test.skipIf(npmFolder() === undefined)('npm says so, and that what was built before needs none', () => {
