@@ -9,6 +9,16 @@ export interface Wishes {
   budget?: number | undefined
 }
 
+/** What stands in `run` for the parameter of that name. */
+export const PARAM_PLACE = 'param:([A-Za-z0-9_-]{1,64})'
+
+/** The parameters that a command line names, each once. */
+export const paramsIn = (run: readonly string[]): string[] => [
+  ...new Set(
+    run.flatMap((word) => [...word.matchAll(new RegExp(`\\{${PARAM_PLACE}\\}`, 'g'))].map(([, name = '']) => name)),
+  ),
+]
+
 /** The names of places. */
 export const PLACE_NAMES = ['model', 'system', 'maxTurns', 'budget', 'budgetUsd'] as const
 

@@ -8,9 +8,11 @@
  * W2. What is asked for and has no place is refused by name, and so is a place in `run` for which there is no value. A variable of `env` whose
  *     value is not known is left out.
  * W3. `budget` is a hint of what is left for the task. What the hub itself allows is in hub.yaml and the rules, and binds alone.
+ * W4. A parameter that `run` names and the task lacks is refused by name, before a container is made for it. A program of the SDK or of JSON
+ *     lines is told its parameters and judges them itself; one of the Agent Client Protocol has its first prompt from `task`.
  */
 import { canDo, type DriverName } from './drivers.ts'
-import type { Wishes } from './wish-places.ts'
+import { paramsIn, type Wishes } from './wish-places.ts'
 
 type WishName = keyof Wishes
 const WISH_NAMES = ['model', 'system', 'maxTurns', 'budget'] as const satisfies readonly WishName[]
@@ -29,6 +31,8 @@ export interface WishCard {
   driver: DriverName
   run: readonly string[]
   env: Readonly<Record<string, string>>
+  /** A chat waits for its first prompt. */
+  mode?: 'task' | 'service' | 'chat' | undefined
   defaults?: Pick<Wishes, 'model' | 'system' | 'maxTurns'> | undefined
 }
 
@@ -50,6 +54,32 @@ const isTold = ({ driver, run, env }: WishCard, wish: WishName): boolean =>
 
 /** What a task of this agent has: what was asked for, and the card's own for the rest. */
 const wishesOf = ({ defaults }: Pick<WishCard, 'defaults'>, asked: Wishes): Wishes => ({ ...defaults, ...asked })
+
+/** The parameters without which its program cannot begin (W4). */
+function paramsNeeded({ driver, run, mode }: WishCard): string[] {
+  if (driver === 'sdk' || driver === 'json-lines') return []
+  const isPrompted = (driver === 'acp' || driver === 'acp-v2') && mode !== 'chat'
+  return [...new Set([...paramsIn(run), ...(isPrompted ? ['task'] : [])])]
+}
+
+/** Why an agent cannot be given a task with these parameters, naming all that it lacks; undefined if it can (W4). */
+export function paramFault(card: WishCard, params: Readonly<Record<string, unknown>>): string | undefined {
+  const given = (name: string) => (Object.hasOwn(params, name) ? params[name] : undefined)
+  const needed = paramsNeeded(card)
+  const lacking = needed.filter((name) => given(name) === undefined || given(name) === null)
+  if (lacking.length > 0) {
+    const what = lacking.length === 1 ? 'the parameter' : 'the parameters'
+    return `params: agent ${card.name} needs ${what} ${lacking.join(', ')}: add ${lacking.map((name) => `--param ${name}=...`).join(' ')}`
+  }
+  const odd = needed.find((name) => typeof given(name) === 'string' && String(given(name)).includes('\0'))
+  return odd === undefined ? undefined : `params.${odd}: it holds a NUL, which no argument of a program can`
+}
+
+/** Why an agent cannot be given this task; undefined if it can. */
+export const taskFault = (
+  card: WishCard,
+  { spec, params }: { spec?: Wishes | null | undefined; params?: Readonly<Record<string, unknown>> | undefined },
+): string | undefined => wishFault(card, spec ?? {}) ?? paramFault(card, params ?? {})
 
 /** Why an agent cannot be given a task with these wishes, naming one of them; undefined if it can (W2). */
 export function wishFault(card: WishCard, asked: Wishes): string | undefined {

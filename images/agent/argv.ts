@@ -1,8 +1,8 @@
 /** `{input}`, `{param:name}`, `{earlier}` and the places of wishes in a command's argv. Pure: each value stays inside its one element, and no shell reads it. */
 import { HubError } from '../../hub/base/errors.ts'
-import { PLACE_NAMES, placeText, type Wishes } from '../../hub/protocol/wish-places.ts'
+import { PARAM_PLACE, PLACE_NAMES, placeText, type Wishes } from '../../hub/protocol/wish-places.ts'
 
-const PLACE = new RegExp(`\\{(?:input|(${PLACE_NAMES.join('|')})|param:([A-Za-z0-9_-]{1,64})|(earlier))\\}`, 'g')
+const PLACE = new RegExp(`\\{(?:input|(${PLACE_NAMES.join('|')})|${PARAM_PLACE}|(earlier))\\}`, 'g')
 
 export interface Expanded {
   argv: string[]

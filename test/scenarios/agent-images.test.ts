@@ -240,7 +240,7 @@ test('S1-56: an image that the program of the operator refuses runs nowhere, and
 test('an agent whose image was built before its card asked for an addition is refused by name, with the next step; an image of which nobody can say it is taken', async () => {
   const cards = {
     mcp: { mcp: ['stdio'] },
-    both: { driver: 'acp', mcp: ['stdio'], run: ['x'] },
+    both: { driver: 'acp', mode: 'chat', mcp: ['stdio'], run: ['x'] },
     plain: {},
   }
   const names = Object.keys(cards)

@@ -4,8 +4,8 @@ import { createHarness, puppet } from '../support/hub-harness.ts'
 
 test('[flag-9] the flag drafts, off as shipped, refuses by name whose card says driver: acp-v2; version 1 begins', async () => {
   const agents = {
-    drafted: { script: puppet, card: { driver: 'acp-v2' } },
-    plain: { script: puppet, card: { driver: 'acp' } },
+    drafted: { script: puppet, card: { driver: 'acp-v2', mode: 'chat' } },
+    plain: { script: puppet, card: { driver: 'acp', mode: 'chat' } },
   }
   await using h = await createHarness({ agents })
   const { status, body } = await h.operator('POST', '/v1/tasks', { agent: 'drafted' })

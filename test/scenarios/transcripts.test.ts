@@ -8,7 +8,7 @@ import type { Answer } from '../support/signing-client.ts'
 
 const CARD = {
   driver: 'stream-json',
-  run: ['cli', '{param:task}{earlier}'],
+  run: ['cli', '{earlier}'],
   resume: ['cli', 'resume'],
   transcripts: true,
   repeatable: true,

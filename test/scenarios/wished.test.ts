@@ -1,4 +1,6 @@
 /** What a task asks of its agent's model, from the submit to the join (S4-6). */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { hubPrincipal } from '../../hub/guard/principal.ts'
 import { createHarness, puppet } from '../support/hub-harness.ts'
@@ -84,6 +86,38 @@ test('S4-6: what has no place in the card is refused by name, for a named agent 
   const { task } = await asked({ needs: ['code'], spec: { model: 'm', maxTurns: 2 } })
   await h.working(1)
   expect([h.started[0]?.agent, h.started[0]?.joined?.task.task]).toEqual(['coder', (task as { id: string }).id])
+})
+
+test('a parameter that the command of a card names is asked for at the submit, the delegation and the retry, and before its session', async () => {
+  const named = { ...cli, run: ['cli', '{param:task}'], env: {}, capabilities: ['code'] }
+  await using h = await createHarness({
+    agents: {
+      lead: { script: puppet, card: { may: { delegate: ['coder'] } } },
+      coder: { script: puppet, card: named },
+      other: { script: puppet, card: { ...named, run: ['cli', '{param:other}'] } },
+    },
+  })
+  const lacks = { code: 'schema_invalid', detail: 'params: agent coder needs the parameter task: add --param task=...' }
+  const asked = async (more: object) => (await h.operator('POST', '/v1/tasks', more)).body
+  expect(await asked({ agent: 'coder' })).toMatchObject(lacks)
+  expect(await asked({ agent: 'coder', params: { task: null } })).toMatchObject(lacks)
+  expect(await asked({ needs: ['code'], params: {} })).toMatchObject(lacks)
+  // One that is told all of it is chosen.
+  const any = (await asked({ needs: ['code'], params: { other: 'x' } })).task as { id: string }
+  await h.working(1)
+  expect(h.started[0]?.agent).toBe('other')
+  const [lead] = await h.bring('lead')
+  const refused = await lead.send({ kind: 'delegate', to: 'hub', body: { agent: 'coder' } })
+  expect(refused.body).toMatchObject(lacks)
+
+  // Its card has changed since.
+  await h.operator('POST', `/v1/tasks/${any.id}/cancel`)
+  await h.ended(any.id)
+  const file = join(h.home, 'agents/other.yaml')
+  writeFileSync(file, readFileSync(file, 'utf8').replace('{param:other}', '{param:more}'))
+  await h.operator('POST', '/v1/agents/reload', {})
+  const again = await h.operator('POST', `/v1/tasks/${any.id}/retry`)
+  expect(again.body).toMatchObject({ code: 'schema_invalid', detail: expect.stringContaining('--param more=...') })
 })
 
 test('S4-6: a model that no upstream of the agent has a price for is refused at once; an agent without one may be asked for any', async () => {

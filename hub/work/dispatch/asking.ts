@@ -172,9 +172,9 @@ export function createAsking(
 
     release(grant, id) {
       assertGrant(grant, 'task.release')
-      const { agent, needs, state, sensitivity, spec } = theTask(id)
+      const { agent, needs, state, sensitivity, spec, params } = theTask(id)
       if (state === 'queued' && agent === null)
-        servable.requireCapable({ needs, sensitivity, spec }, grant.narrow.agents)
+        servable.requireCapable({ needs, sensitivity, spec, params }, grant.narrow.agents)
       return tasks.released(grant, id)
     },
 
@@ -190,7 +190,7 @@ export function createAsking(
         const parent = chainOf(task)
         const agent = task.agent ?? undefined
         requireInputs(inputs)
-        servable.require({ agent, needs, sensitivity, spec }, grant.narrow.agents)
+        servable.require({ agent, needs, sensitivity, spec, params }, grant.narrow.agents)
         const spans = { hold: false, ttlMs: task.ttlMs ?? undefined }
         const wish = { agent, needs, params, inputs, priority, sensitivity, spec, ...spans, ...more }
         return tasks.insert(grant, { ...wish, ...(parent && { parent }) })

@@ -25,7 +25,7 @@ import type { Approvals } from '../../guard/operator/approvals.ts'
 import type { Flags } from '../../guard/operator/flags.ts'
 import { hubPrincipal } from '../../guard/principal.ts'
 import { lackingIn, relaxFact, relaxOf } from '../../protocol/relax.ts'
-import { wishFault } from '../../protocol/wishes.ts'
+import { taskFault } from '../../protocol/wishes.ts'
 import type { Meta } from '../../store/meta.ts'
 import type { Agent, Registry } from '../registry.ts'
 import { containerNameOf } from '../sandbox/profile.ts'
@@ -165,7 +165,7 @@ export function createDispatcher(
     const startedWith = registry.startsWith(card.name)
     if (imageId === undefined || startedWith === undefined) return
     // Its card may have changed since the task was asked for: what has no place any more is not left out without a word.
-    const unsaid = wishFault(card, task.spec ?? {})
+    const unsaid = taskFault(card, task)
     if (unsaid !== undefined) throw new HubError('schema_invalid', unsaid)
     const { call, authority, above } = planOf(task, agent, mustAsk)
     const admit = <Result>(work: () => Result): Result =>

@@ -5,18 +5,16 @@
 import { HubError } from '../../base/errors.ts'
 import { type DataClass, takesClass } from '../../protocol/data-class.ts'
 import { spanWritten } from '../../protocol/spans.ts'
-import type { TaskSpec } from '../../protocol/task-spec.ts'
 import type { Agent, Registry } from '../registry.ts'
 import { canServe, takesNo } from './slots.ts'
-import { type RequireModel, thatCanBeTold } from './wished.ts'
+import { type RequireModel, type Told, thatCanBeTold } from './wished.ts'
 
 /** What of a task decides who can serve it. */
-export interface Wanted {
+export interface Wanted extends Told {
   agent?: string | undefined
   needs: readonly string[]
   ttlMs?: number | undefined
   sensitivity?: DataClass | null | undefined
-  spec?: TaskSpec | null | undefined
 }
 
 export interface Servable {
@@ -86,7 +84,7 @@ export function createServable(parts: {
         'no_capable_agent',
         `no agent that may take ${request.sensitivity ? `a ${request.sensitivity}` : 'this'} task has ${request.needs.join(', ')}; see \`hub agent list\``,
       )
-    return thatCanBeTold(capable, request.spec, requireModel)
+    return thatCanBeTold(capable, request, requireModel)
   }
 
   function requireReady({ card, state, reason, imageId, imageCode = 'image_missing', barred }: Agent): void {

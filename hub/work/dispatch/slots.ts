@@ -7,7 +7,7 @@
  */
 import { type DataClass, takesClass } from '../../protocol/data-class.ts'
 import type { Wishes } from '../../protocol/wish-places.ts'
-import { type WishCard, wishFault } from '../../protocol/wishes.ts'
+import { taskFault, type WishCard } from '../../protocol/wishes.ts'
 import type { Agent } from '../registry.ts'
 
 export interface QueuedTask {
@@ -21,6 +21,7 @@ export interface QueuedTask {
   sensitivity?: DataClass | null | undefined
   /** What is asked of its agent's model. */
   spec?: Wishes | null | undefined
+  params?: Readonly<Record<string, unknown>> | undefined
   depth: number
   priority: number
   createdAtMs: number
@@ -64,12 +65,12 @@ export function planNext(
   return undefined
 }
 
-const mayTell = ({ spec }: Pick<QueuedTask, 'spec'>, { program }: Pick<AgentSlot, 'program'>): boolean =>
-  program === undefined || wishFault(program, spec ?? {}) === undefined
+const mayTell = (task: Pick<QueuedTask, 'spec' | 'params'>, { program }: Pick<AgentSlot, 'program'>): boolean =>
+  program === undefined || taskFault(program, task) === undefined
 
 /** Whether the agent is the one asked for, or may be chosen, has every capability asked for, and takes work of that class. */
 export const canServe = (
-  task: Pick<QueuedTask, 'needs' | 'among' | 'sensitivity' | 'spec'> & { agent?: string | undefined },
+  task: Pick<QueuedTask, 'needs' | 'among' | 'sensitivity' | 'spec' | 'params'> & { agent?: string | undefined },
   agent: Pick<AgentSlot, 'name' | 'capabilities' | 'isService' | 'sensitivity' | 'program'>,
 ): boolean =>
   (task.agent === undefined
@@ -90,7 +91,7 @@ type Facts = Pick<Agent, 'card' | 'state' | 'imageId' | 'imageCode' | 'reason' |
 
 /** `among`: the agents that the rules let the hub choose from, if none is named; undefined if they were not asked yet. Empty: it may start. */
 export function whyWaits(
-  task: Pick<QueuedTask, 'id' | 'needs' | 'sensitivity' | 'spec'> & { agent: string | null },
+  task: Pick<QueuedTask, 'id' | 'needs' | 'sensitivity' | 'spec' | 'params'> & { agent: string | null },
   agents: readonly Facts[],
   among: readonly string[] | undefined,
   whyUnloaded: (agent: string) => string | undefined,
@@ -109,7 +110,7 @@ export function whyWaits(
     return waiting.includes('') ? '' : `${waiting.join('; ')}; ${otherwise.slice(3)} ends it`
   }
   const [first] = able
-  if (first !== undefined) return `${wishFault(first.card, task.spec ?? {})}; then \`hub agent reload\`, ${otherwise}`
+  if (first !== undefined) return `${taskFault(first.card, task)}; then \`hub agent reload\`, ${otherwise}`
   const named = agents.find(({ card }) => card.name === task.agent)
   if (task.agent !== null && named === undefined) {
     const why = whyUnloaded(task.agent)

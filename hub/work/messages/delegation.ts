@@ -60,7 +60,8 @@ export function createDelegation(
       needs,
       sensitivity,
       spec,
-    }: Pick<DelegateBody, 'agent' | 'needs' | 'spec'> & {
+      params,
+    }: Pick<DelegateBody, 'agent' | 'needs' | 'spec' | 'params'> & {
       sensitivity: DataClass | null
     },
     among: readonly string[] = [],
@@ -73,7 +74,7 @@ export function createDelegation(
     const [first] = capable
     if (first?.card.mode === 'service')
       throw new HubError('unsupported_mode', `agent ${first.card.name} is a service; it takes messages, no tasks`)
-    if (first !== undefined) return (thatCanBeTold(capable, spec, requireModel)[0] ?? first).card.name
+    if (first !== undefined) return (thatCanBeTold(capable, { spec, params }, requireModel)[0] ?? first).card.name
     if (agent !== undefined && registry.find(agent) === undefined) throw registry.missing(agent)
     const named = agent === undefined ? undefined : registry.find(agent)
     if (named !== undefined && !takesClass(named.card.sensitivity, sensitivity))

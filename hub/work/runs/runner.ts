@@ -83,8 +83,8 @@ export function createRunner(parts: {
     try {
       gate.admit({ principal: RUNNER, operation: 'run.step', resource: `run:${run}/${id}`, facts: rules }, (grant) => {
         runs.requireStartable(run, id)
-        servable.require({ agent, needs, ttlMs, sensitivity }, grant.narrow.agents)
         const params = render(step.params, scope) as Record<string, unknown>
+        servable.require({ agent, needs, ttlMs, sensitivity, params }, grant.narrow.agents)
         const own = { agent, needs, params, ttlMs, hold: false, inputs: step.after.length === 0 ? inputs : null }
         const task = tasks.insert(grant, { ...own, priority, sensitivity, requestedBy, step: { face } })
         runs.started(grant, { run, step: id, by, task: task.id })

@@ -3,7 +3,7 @@ import { describe, expect, it, test } from 'vitest'
 import { agentCardShape } from '../../../hub/protocol/agent.ts'
 import { taskSpecShape } from '../../../hub/protocol/task-spec.ts'
 import { envWith, type Wishes } from '../../../hub/protocol/wish-places.ts'
-import { wishFault } from '../../../hub/protocol/wishes.ts'
+import { paramFault, taskFault, wishFault } from '../../../hub/protocol/wishes.ts'
 import { expandArgv } from '../../../images/agent/argv.ts'
 
 const ALL: Wishes = { model: 'm-1', system: 'Be brief.', maxTurns: 7, budget: 1_250_000 }
@@ -39,6 +39,56 @@ describe('S4-6: places', () => {
     )
     expect(wishFault(card({ run, defaults: { model: 'm' } }), { budget: 1 })).toBeUndefined()
     expect(wishFault(card({ env: { MODEL: '{model}' } }), {})).toBeUndefined()
+  })
+})
+
+describe('parameters', () => {
+  const run = ['cli', '{param:task}', '--mode={param:mode}{earlier}', '{param:task}']
+
+  test.each<[what: string, more: object, params: object, fault: string | undefined]>([
+    [
+      'all of them',
+      { run },
+      {},
+      'params: agent coder needs the parameters task, mode: add --param task=... --param mode=...',
+    ],
+    ['one', { run }, { task: 'x' }, 'params: agent coder needs the parameter mode: add --param mode=...'],
+    [
+      'one that is null',
+      { run },
+      { task: 'x', mode: null },
+      'params: agent coder needs the parameter mode: add --param mode=...',
+    ],
+    ['none', { run }, { task: '', mode: 0, other: 1 }, undefined],
+    [
+      'a name of every object',
+      { run: ['{param:constructor}'] },
+      {},
+      expect.stringContaining('--param constructor=...'),
+    ],
+    [
+      'a NUL',
+      { run: ['{param:task}'] },
+      { task: 'a\0b' },
+      'params.task: it holds a NUL, which no argument of a program can',
+    ],
+    ['a script', { driver: 'stub', run: ['{param:script}'] }, {}, expect.stringContaining('--param script=...')],
+    ['the prompt of a task', { driver: 'acp' }, {}, expect.stringContaining('--param task=...')],
+    ['no prompt of a chat', { driver: 'acp', mode: 'chat' }, {}, undefined],
+    ['nothing of the SDK', { driver: 'sdk', run }, {}, undefined],
+    ['nothing of JSON lines', { driver: 'json-lines', run }, {}, undefined],
+  ])('what its command names and the task lacks is refused by name: %s', (_, more, params, fault) => {
+    expect(paramFault(card(more), params as Record<string, unknown>)).toEqual(fault)
+    expect(taskFault(card(more), { spec: null, params: params as Record<string, unknown> })).toEqual(fault)
+  })
+
+  it('what the shim cannot fill in is what is refused, by the same names', () => {
+    for (const params of [{}, { task: 'x' }, { task: 'x', mode: 'y' }]) {
+      const given = { input: undefined, params }
+      const fault = paramFault(card({ run }), params)
+      if (fault === undefined) expect(expandArgv(run, given).argv).toEqual(['cli', 'x', '--mode=y{earlier}', 'x'])
+      else expect(() => expandArgv(run, given)).toThrow('--param ')
+    }
   })
 })
 

@@ -6,6 +6,7 @@ import { cardFileNamed, placesOf } from '../../../base/card-files.ts'
 import { type AgentCard, agentCardShape, nameProblem, TRIAL_SUFFIX } from '../../../protocol/agent.ts'
 import { nameShape } from '../../../protocol/ids.ts'
 import { faultText, judgeYaml } from '../../../protocol/judging.ts'
+import { paramsIn } from '../../../protocol/wish-places.ts'
 import { usage } from '../../problem.ts'
 
 export const CHECKOUT = fileURLToPath(new URL('../../../..', import.meta.url))
@@ -92,9 +93,8 @@ export const countingCard = (home: string, name: string): string | undefined =>
 
 /** How a task is given to it: with the parameters that its command line names, and a repository where the image of its folder is made for one. */
 export function submitStep({ name, run }: Pick<AgentCard, 'name' | 'run'>, folder?: string): string {
-  const params = run.flatMap((word) => [...word.matchAll(/\{param:([^}]+)\}/g)].map(([, param]) => param))
   const recipe = folder === undefined ? '' : path.join(folder, 'image.yaml')
   const isForCode = existsSync(recipe) && /^base: *coding\b/m.test(readFileSync(recipe, 'utf8'))
-  const words = [...(isForCode ? ['--repo .'] : []), ...[...new Set(params)].map((param) => `--param ${param}="..."`)]
+  const words = [...(isForCode ? ['--repo .'] : []), ...paramsIn(run).map((param) => `--param ${param}="..."`)]
   return ['hub submit', name, ...words].join(' ')
 }

@@ -8,12 +8,13 @@
 import { watch } from 'node:fs'
 import { ERRORS } from '../../../base/errors.ts'
 import type { HubEvent } from '../../../protocol/events.ts'
+import { paramFault } from '../../../protocol/wishes.ts'
 import type { TaskView } from '../../answers.ts'
 import { EXIT, fixOf, toProblem, usage } from '../../problem.ts'
 import type { Context, Options, Run } from '../context.ts'
 import { sleep } from '../processes.ts'
 import { clean, cleanLines } from '../text.ts'
-import { submit } from '../work/submit.ts'
+import { parseParams, submit } from '../work/submit.ts'
 import { listen, showOutcome, watchTask } from '../work/watch.ts'
 import { createDevCopy, type DevCopy, openSubject } from './dev-copy.ts'
 import { BuildStopped, INTERRUPTED, untilStopped } from './image-process.ts'
@@ -121,7 +122,10 @@ async function watchFolder(context: Context, copy: DevCopy, folder: string, opti
 }
 
 export const tryOut: Run = async (context, [named = ''], options) => {
-  const { folder } = openSubject(context.home, named)
+  const { folder, card } = openSubject(context.home, named)
+  // Before its image is built.
+  const fault = paramFault(card, parseParams((options.param as string[] | undefined) ?? []))
+  if (fault !== undefined) throw usage(fault)
   if (options.watch === true && folder === undefined) {
     throw usage('--watch needs the folder', 'name the folder of the agent')
   }
