@@ -26,6 +26,12 @@ export const RUN_FAULTS = {
     'The agent says that it succeeded, but what was asked for is not there.',
     'Read `hub task logs ID`. If the task only reads, submit it again with --no-change.',
   ),
+  branch_lost: row(
+    'refused',
+    409,
+    'The agent says that it succeeded, but its branch could not be kept.',
+    'What could be kept is: `hub task show ID` lists the patch and other files, and its error says what is lost. Ask for less at once.',
+  ),
   not_started: row(
     'refused',
     409,

@@ -66,6 +66,8 @@ export interface Outputs {
    * read. Throws if nothing more can be stored. Nothing is kept any more.
    */
   store(): Promise<string | undefined>
+  /** Whether the file of this name was stored as it was at the end. */
+  isStored(name: string): boolean
   /** Keeps what has changed since it was last kept. Never throws. */
   keep(): Promise<void>
 }
@@ -77,6 +79,7 @@ export function createOutputs(
   const { put, classOf } = parts
   /** What was kept, by name: its size and when it was changed. */
   const kept = new Map<string, string>()
+  const stored = new Set<string>()
   let keeping: Promise<void> | undefined
   let isOver = false
 
@@ -102,6 +105,7 @@ export function createOutputs(
       await each(files, async ({ file, name }) => {
         try {
           await put(name, { file }, { dataClass: classOf(name) })
+          stored.add(name)
         } catch (thrown) {
           if (!isOwnFault(thrown)) throw thrown
           const { code, message } = thrown as NodeJS.ErrnoException
@@ -112,6 +116,7 @@ export function createOutputs(
       const more = left.length > NAMED_MAX ? ` and ${left.length - NAMED_MAX} more` : ''
       return `not stored as outputs: ${left.slice(0, NAMED_MAX).join(', ')}${more}`
     },
+    isStored: (name) => stored.has(name),
     async keep() {
       // One after the other: a slow one is not overtaken.
       if (keeping !== undefined || isOver) return keeping

@@ -26,6 +26,8 @@ interface Saved {
 export interface RepositoryWork {
   /** Where the program begins: the root of the clone. */
   readonly folder: string
+  /** What the bundle that comes back is called in `out`. */
+  readonly bundle: string
   /** Writes what was changed so far to `out`, one save after the other. Nothing that the agent sees of its repository changes. Never throws. */
   save(): Promise<Saved>
 }
@@ -72,6 +74,7 @@ export async function openRepository(
   const git = createGit(home)
   const folder = join(workspace, 'repo')
   const branch = branchOf(joined.session)
+  const bundleName = `${joined.session}.bundle`
   // The length of an id tells how the repository names its objects.
   const format = base.length === 64 ? ['--object-format=sha256'] : []
   await git(workspace, ['init', '--quiet', '--template=', `--initial-branch=${branch}`, ...format, folder])
@@ -132,7 +135,7 @@ export async function openRepository(
       await git(workspace, ['init', '--quiet', '--bare', '--template=', ...format, beside])
       await writeFile(join(beside, 'objects', 'info', 'alternates'), `${join(folder, '.git', 'objects')}\n`)
       await git(beside, ['update-ref', ref, tip])
-      const files = { bundle: join(out, `${joined.session}.bundle`), patch: join(out, `${joined.session}.patch`) }
+      const files = { bundle: join(out, bundleName), patch: join(out, `${joined.session}.patch`) }
       await git(beside, ['bundle', 'create', '--quiet', files.bundle, ref, `^${base}`])
       await git(folder, ['diff', '--no-ext-diff', '--no-textconv', '--binary', `--output=${files.patch}`, base, tip])
       return lost === undefined ? { commits } : { commits, lost }
@@ -145,6 +148,7 @@ export async function openRepository(
   let last: Promise<unknown> = Promise.resolve()
   return {
     folder,
+    bundle: bundleName,
     save() {
       const saving = last.then(saveNow)
       last = saving

@@ -109,9 +109,12 @@ async function storeWork(
   const saved = await repository?.save()
   const stored = await outputs.store()
   const lost = [saved?.lost, stored].filter(Boolean).join('; ') || undefined
-  const isEmpty = saved?.commits === 0
-  if (!isEmpty || hub.joined.task.spec?.repository?.change !== true) return { lost }
-  return { lost, fault: { code: 'nothing_done', why: 'the agent said that it succeeded, and changed nothing' } }
+  if (saved === undefined || repository === undefined || hub.joined.task.spec?.repository?.change !== true)
+    return { lost }
+  if (saved.commits === 0)
+    return { lost, fault: { code: 'nothing_done', why: 'the agent said that it succeeded, and changed nothing' } }
+  if (saved.commits !== undefined && outputs.isStored(repository.bundle)) return { lost }
+  return { lost, fault: { code: 'branch_lost', why: 'the agent said that it succeeded, and its branch is not kept' } }
 }
 
 // Before there is a key. The limit of the profile prevents core files, but not core dumps that the host pipes to a program.

@@ -134,6 +134,7 @@ const ERROR_PINS: [string, string, number][] = [
   ['agent_unhealthy', 'refused', 409],
   ['not_repeatable', 'refused', 409],
   ['nothing_done', 'refused', 409],
+  ['branch_lost', 'refused', 409],
   ['not_started', 'refused', 409],
   ['not_ready', 'refused', 409],
   ['version_refused', 'refused', 409],

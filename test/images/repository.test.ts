@@ -154,14 +154,21 @@ describe('a repository', () => {
     ],
   ])('of an agent that %s does not come back, and the result says so', async (_what, text, says) => {
     const ran = await run(text)
+    expect(ran.result).toMatchObject({ outcome: 'failed', code: 'branch_lost' })
     expect(ran.result.error).toMatch(says)
     expect(ran.session.artifactNames.size).toBe(0)
   })
 
-  test('whose branch is larger than an artifact may be is named as lost, and its patch comes all the same', async () => {
-    const ran = await run('echo new > new.txt', { tooLarge: /\.bundle$/ })
+  test('whose branch is larger than an artifact may be is no success: its task fails as branch_lost, and its patch and files come all the same (S4-9)', async () => {
+    const text = 'echo new > new.txt; echo note > ../out/note.txt'
+    const ran = await run(text, { tooLarge: /\.bundle$/ })
+    expect(ran.result).toMatchObject({ outcome: 'failed', code: 'branch_lost', value: { exitCode: 0 } })
     expect(ran.result.error).toMatch(new RegExp(`not stored as outputs: "${ran.session.session}\\.bundle": `))
-    expect([...ran.session.artifactNames.keys()]).toEqual([`${ran.session.session}.patch`])
+    expect([...ran.session.artifactNames.keys()].sort()).toEqual(['note.txt', `${ran.session.session}.patch`])
+    // One that was asked for no change has lost nothing that it was asked for.
+    expect((await run(text, { tooLarge: /\.bundle$/, change: false })).result).toMatchObject({
+      ...{ outcome: 'succeeded', error: expect.stringContaining('.bundle') },
+    })
   })
 
   test('with submodules, LFS pointers, hooks, attributes that run filters and odd names goes in and comes back, and nothing of it runs', async () => {
