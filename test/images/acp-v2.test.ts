@@ -44,6 +44,35 @@ await words('Do', 'n'); await tell('agent_message', { messageId: 'n', content: [
     expect(driven.logs).toEqual(['draft 2', 'I look.', 'ls -l', 'sleep', 'failed: sleep', 'Do', 'Done.'])
   })
 
+  const STDIO = {
+    type: 'stdio',
+    name: 'hub',
+    command: '/usr/local/bin/node',
+    args: ['/app/images/agent/mcp.js'],
+    env: [],
+  }
+  const HTTP = {
+    ...{ type: 'http', name: 'hub', url: 'http://127.0.0.1:47081/mcp' },
+    headers: [{ name: 'Authorization', value: 'Bearer secret' }],
+  }
+  test.each([
+    [['stdio', 'http'], '{ stdio: {}, http: {} }', [STDIO], 0],
+    [['stdio', 'http'], '{ stdio: null, http: {} }', [HTTP], 0],
+    [['http'], '{ stdio: {} }', undefined, 1],
+    [['stdio'], 'undefined', undefined, 1],
+  ] as const)(
+    'where the card says mcp: %j, an agent that takes %s is told of the tools of the hub once',
+    async (mcp, takes, told, warned) => {
+      const begin = `begin = () => ({ protocolVersion: 2, info: { name: 'draft', version: '2' }, capabilities: { session: { mcp: ${takes} } } })`
+      const env = { HUB_MCP_URL: HTTP.url, HUB_MCP_TOKEN: 'secret' }
+      const driven = drive(`${begin}\n${works(`await words('ok'); await idle()`)}`, { mcp: [...mcp], env })
+      expect(await result(driven)).toMatchObject({ outcome: 'succeeded' })
+      expect(said(driven, 'session/new')[0]?.params.mcpServers).toEqual(told)
+      expect(driven.logs.filter((line) => line.includes('takes no tools by the protocol'))).toHaveLength(warned)
+      expect(driven.logs.join()).not.toContain('secret')
+    },
+  )
+
   test.each([
     [
       'an end before the answer',

@@ -7,6 +7,7 @@ export type McpServer =
   | { name: string; command: string; args: readonly string[]; env: readonly [] }
   | { type: 'http'; name: string; url: string; headers: readonly { name: string; value: string }[] }
 
+const NODE = '/usr/local/bin/node'
 /** The program that a CLI starts, as an image holds it. */
 const PROGRAM = '/app/images/agent/mcp.js'
 
@@ -24,3 +25,10 @@ export function serversOf(ways: readonly McpWay[], told: Readonly<Record<string,
 /** Each tool is offered once: the first way that the agent takes. Every agent takes stdio; of HTTP it says so. */
 export const serversFor = ({ http }: Fields, offered: readonly McpServer[]): McpServer[] =>
   offered.filter((server) => !('type' in server) || http === true).slice(0, 1)
+
+/** The same of version 2: of both ways the agent says that it takes them, each has its type, and a program is named by its whole path. */
+export const draftServersFor = (takes: Fields, offered: readonly McpServer[]): object[] =>
+  offered
+    .map((server) => ('type' in server ? server : { ...server, type: 'stdio' as const, command: NODE }))
+    .filter(({ type }) => typeof takes[type] === 'object' && takes[type] !== null)
+    .slice(0, 1)

@@ -6,6 +6,7 @@
  * D2. Who works by itself is waited for before the next prompt, so that the end of that work is not taken for the end of a turn.
  */
 import { fieldsOf, listOf, short, textOf } from '../stream-events.ts'
+import { draftServersFor } from './mcp-servers.ts'
 import {
   AcpFault,
   type Agent,
@@ -28,14 +29,20 @@ const WORKS: ReadonlySet<unknown> = new Set(['running', 'requires_action'])
 export async function openDraft(
   agent: Agent,
   closed: Promise<unknown>,
-  { cwd, model, system, readyMs }: OpenOptions,
+  { cwd, model, system, readyMs, mcp = [], warn }: OpenOptions,
 ): Promise<Conversation> {
   const { ask, mustAnswer } = asking(agent, readyMs)
   const begun = await begin()
   const { name, version } = fieldsOf(begun.info)
   const methods = listOf(begun.authMethods).filter(({ type }) => type === 'agent')
+  const takes = fieldsOf(fieldsOf(fieldsOf(begun.capabilities).session).mcp)
+  const mcpServers = draftServersFor(takes, mcp)
+  if (mcp.length > 0 && mcpServers.length === 0)
+    warn(
+      `it takes no tools by the protocol in a way that its card names: name the hub's tools in its own configuration`,
+    )
   const opened = await openWith({
-    open: () => ask('session/new', { cwd }),
+    open: () => ask('session/new', { cwd, ...(mcpServers.length === 0 ? {} : { mcpServers }) }),
     login: (methodId) => ask('auth/login', { methodId }),
     methods: methods.map(({ methodId }) => textOf(methodId)),
   })

@@ -292,6 +292,19 @@ describe('the agent SDK', () => {
     await expect(hub.publish('news', 'secret')).rejects.toMatchObject({ code: 'policy_denied' })
   })
 
+  test('takes a question to the operator back once it waits no more; one that was refused waits for nobody', async () => {
+    const { hub, session } = await joined()
+    const asked = () => sent(session, 'ask').map(({ envelope }) => envelope)
+    await expect(hub.ask('Well?', { timeoutMs: 50 })).rejects.toMatchObject({ code: 'timed_out' })
+    await until(() => asked().length === 2)
+    expect(asked().map((each) => each?.body)).toEqual([{ text: 'Well?' }, { withdraw: asked()[0]?.id }])
+    judge = (_, { kind }) => (kind === 'ask' ? { code: 'policy_denied' } : undefined)
+    await expect(hub.ask('May I?', { timeoutMs: 50 })).rejects.toMatchObject({ code: 'policy_denied' })
+    judge = undefined
+    await hub.log('later')
+    expect(asked().map((each) => each?.body?.text)).toEqual(['Well?', undefined, 'May I?'])
+  })
+
   test('renews at half life without being asked', async () => {
     takeTime()
     const { session } = await joined({ tokenMs: 300_000 })
