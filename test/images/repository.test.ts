@@ -7,7 +7,7 @@ import type { JoinAnswer } from '../../hub/client/agent/contract.ts'
 import { bundleRepository } from '../../hub/client/repository/bundle.ts'
 import { BUNDLE_NAME } from '../../hub/protocol/task-spec.ts'
 import { openRepository } from '../../images/agent/repository.ts'
-import { type GitScene, gitScene } from '../support/git-scene.ts'
+import { ANY_SIZE, type GitScene, gitScene } from '../support/git-scene.ts'
 import { createShimBench } from '../support/shim-process.ts'
 
 let bench: ReturnType<typeof createShimBench>
@@ -26,7 +26,7 @@ afterEach(async () => {
 async function bundled(spoil = (bytes: Buffer) => bytes) {
   const room = mkdtempSync(join(tmpdir(), 'bundle-'))
   const file = join(room, BUNDLE_NAME)
-  const { base } = await bundleRepository(scene.dir, 'HEAD', join(room, 'mirror'), file)
+  const { base } = await bundleRepository(scene.dir, 'HEAD', join(room, 'mirror'), file, ANY_SIZE)
   return { base, bundle: spoil(readFileSync(file)).toString('latin1') }
 }
 
@@ -208,7 +208,7 @@ describe('a repository', () => {
     const workspace = mkdtempSync(join(tmpdir(), 'at-work-'))
     mkdirSync(join(workspace, 'out'))
     const bundle = join(workspace, BUNDLE_NAME)
-    const { base } = await bundleRepository(scene.dir, 'HEAD', join(workspace, 'mirror'), bundle)
+    const { base } = await bundleRepository(scene.dir, 'HEAD', join(workspace, 'mirror'), bundle, ANY_SIZE)
     const joined = { session: 'saaaaaaaaaaaaaaa', agent: 'coder' } as JoinAnswer
     const place = { bundle, workspace, home: workspace }
     const { folder, save } = await openRepository({ joined }, { base, from: 'HEAD', change: true }, place)
@@ -229,7 +229,7 @@ describe('a repository', () => {
     const workspace = mkdtempSync(join(tmpdir(), 'at-work-'))
     mkdirSync(join(workspace, 'out'))
     const bundle = join(workspace, BUNDLE_NAME)
-    const { base } = await bundleRepository(scene.dir, 'HEAD', join(workspace, 'mirror'), bundle)
+    const { base } = await bundleRepository(scene.dir, 'HEAD', join(workspace, 'mirror'), bundle, ANY_SIZE)
     const joined = { session: 'saaaaaaaaaaaaaaa', agent: 'coder' } as JoinAnswer
     const place = { bundle, workspace, home: workspace }
     const { folder, save } = await openRepository({ joined }, { base, from: 'HEAD', change: true }, place)

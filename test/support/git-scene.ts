@@ -3,9 +3,16 @@ import { execFileSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { Problem } from '../../hub/client/problem.ts'
 
 const OURS = { PATH: process.env.PATH, HOME: '/nonexistent', GIT_CONFIG_NOSYSTEM: '1', GIT_CONFIG_GLOBAL: '/dev/null' }
 const WHO = ['-c', 'user.name=An Operator', '-c', 'user.email=operator@example.org', '-c', 'protocol.file.allow=always']
+
+/** For a bundle whose size is not what a test is about. */
+export const ANY_SIZE = {
+  bytesMax: Number.POSITIVE_INFINITY,
+  tooLarge: (bytes: number) => new Problem('too_large', 'refused', `${bytes} bytes`, 'send less'),
+}
 
 export function gitScene(format: 'sha1' | 'sha256' = 'sha1') {
   const dir = mkdtempSync(join(tmpdir(), 'git-'))

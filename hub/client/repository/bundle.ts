@@ -1,6 +1,9 @@
 /** A repository as it is sent (docs/agents.md): every commit up to the base, in one git bundle, and what a person should know of it first. */
+import { closeSync, openSync, writeSync } from 'node:fs'
+import { diskProblem } from '../../base/disk-words.ts'
 import { BASE_REF } from '../../protocol/task-spec.ts'
 import { secretLook } from '../pack.ts'
+import type { Problem } from '../problem.ts'
 import { commitOf, findRepository, openMirror, openWorkTree, type Repository, together } from './git.ts'
 
 export interface RepositoryFacts {
@@ -28,16 +31,43 @@ export const AS_THEY_ARE = ['-c', 'pack.window=0', '-c', 'pack.compression=1']
 const KEYS = '^-----BEGIN [A-Z ]*PRIVATE KEY-----'
 const POINTERS = '^version https://git-lfs.github.com/spec/v1'
 
+/** Writes pieces to a new file; `over` says that it would be larger than that. */
+function fileOf(file: string, bytesMax: number, over: (bytes: number) => Problem) {
+  const handle = openSync(file, 'wx', 0o600)
+  let bytes = 0
+  return {
+    take(piece: Buffer): void {
+      bytes += piece.length
+      if (bytes > bytesMax) throw over(bytes)
+      try {
+        for (let at = 0; at < piece.length; ) at += writeSync(handle, piece, at)
+      } catch (thrown) {
+        throw diskProblem(thrown, file)
+      }
+    },
+    [Symbol.dispose]: () => closeSync(handle),
+  }
+}
+
+/** How large a bundle may be. */
+export interface BundleLimits {
+  bytesMax: number
+  tooLarge: (bytes: number) => Problem
+  /** Is told about how many bytes it will have, before it is made, and may throw. */
+  foreseen?: (bytes: number) => void
+}
+
 /**
- * `mirror` is an empty folder for the work; `judge` is told about how many bytes the bundle will have, before it is made, and may throw: what its
- * objects take now, which is too much only where git has not packed them yet. @throws Problem in words for a person
+ * `mirror` is an empty folder for the work. What the bundle will take is foreseen by what its objects take now. That is too much where git has not packed
+ * them yet, and far too little where they are deltas of what is not sent: a file of a few bytes may then be written whole. So what is written is counted.
+ * @throws Problem in words for a person
  */
 export async function bundleRepository(
   dir: string,
   name: string,
   mirror: string,
   file: string,
-  judge: (bytes: number) => void = () => undefined,
+  { bytesMax, tooLarge, foreseen }: BundleLimits,
 ): Promise<RepositoryFacts> {
   const repository = await findRepository(dir, '--repo')
   const base = await commitOf(repository, name, name === 'HEAD' ? '--repo' : '--base')
@@ -49,7 +79,8 @@ export async function bundleRepository(
     git(['rev-list', '--objects', BASE_REF]),
     uncommittedOf(repository),
   ])
-  judge(Number(bytes.out))
+  if (Number(bytes.out) > bytesMax) throw tooLarge(Number(bytes.out))
+  foreseen?.(Number(bytes.out))
   const tree = names(listing.out).map((line) => {
     const cut = line.indexOf('\t')
     return { mode: line.slice(0, 6), path: line.slice(cut + 1) }
@@ -61,9 +92,10 @@ export async function bundleRepository(
     const { code, out } = await git(['grep', '-l', '-z', '-I', '-E', ...asked, BASE_REF], { codes: [0, 1] })
     return code === 1 ? [] : names(out).map((line) => line.slice(BASE_REF.length + 1))
   }
+  using written = fileOf(file, bytesMax, tooLarge)
   const [either] = await together([
     filesWith(KEYS, POINTERS),
-    git([...AS_THEY_ARE, 'bundle', 'create', '--quiet', file, BASE_REF]),
+    git([...AS_THEY_ARE, 'bundle', 'create', '--quiet', '-', BASE_REF], { take: written.take }),
   ])
   // Most repositories hold neither, so their files are read once.
   const [withKeys = [], pointers = []] =

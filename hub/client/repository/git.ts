@@ -56,11 +56,18 @@ const surroundings = (more: Readonly<Record<string, string>> = {}): NodeJS.Proce
   ...more,
 })
 
-/** Runs git and answers whatever came of it; `input` goes to its standard input. @throws Problem if there is no git, or if it says too much */
+interface Streams {
+  /** Goes to its standard input. */
+  input?: AsyncIterable<Uint8Array>
+  /** Is given what it writes, piece by piece, which is then not answered. It may throw: then git is ended. */
+  take?: (piece: Buffer) => void
+}
+
+/** Runs git and answers whatever came of it. @throws Problem if there is no git, or if it says too much; and what `take` threw */
 function runGit(
   cwd: string,
   args: readonly string[],
-  { env, input }: { env?: Readonly<Record<string, string>>; input?: AsyncIterable<Uint8Array> } = {},
+  { env, input, take }: Streams & { env?: Readonly<Record<string, string>> } = {},
 ): Promise<GitAnswer> {
   return new Promise((resolve, reject) => {
     const child = spawn('git', args, { cwd, env: surroundings(env), stdio: ['pipe', 'pipe', 'pipe'] })
@@ -78,7 +85,16 @@ function runGit(
       const why = thrown.code === 'ENOENT' ? 'git is not installed here' : `git cannot be started (${thrown.code})`
       reject(usage(why, 'install git'))
     })
+    let stopped: { thrown: unknown } | undefined
     child.stdout.on('data', (chunk: Buffer) => {
+      try {
+        if (take !== undefined) return take(chunk)
+      } catch (thrown) {
+        stopped = { thrown }
+        child.kill()
+        // What it started writes here too, and ends by this.
+        return child.stdout.destroy()
+      }
       bytes += chunk.length
       if (bytes <= OUTPUT_BYTES_MAX) out.push(chunk)
       else child.kill()
@@ -88,6 +104,7 @@ function runGit(
     })
     child.on('close', (code) => {
       over()
+      if (stopped !== undefined) return reject(stopped.thrown)
       const full = code === 0 ? undefined : fullDisk(said, args[1])
       if (full !== undefined) return reject(full)
       if (bytes > OUTPUT_BYTES_MAX)
@@ -182,10 +199,7 @@ export async function commitOf({ dir }: Repository, name: string, option: string
 export interface Mirror {
   folder: string
   /** Runs git in it. @throws Problem naming what failed, unless `codes` lists the exit code */
-  git(
-    args: readonly string[],
-    options?: { codes?: readonly number[]; input?: AsyncIterable<Uint8Array> },
-  ): Promise<GitAnswer>
+  git(args: readonly string[], options?: Streams & { codes?: readonly number[] }): Promise<GitAnswer>
 }
 
 /** A few bytes of a pack can say an object of any size, and git would ask for that much memory at once. */
@@ -196,8 +210,8 @@ const OURS = {
 }
 
 export async function openMirror({ objects, format }: Repository, folder: string): Promise<Mirror> {
-  const git: Mirror['git'] = async (args, { codes = [0], input } = {}) => {
-    const options = { env: OURS, ...(input === undefined ? {} : { input }) }
+  const git: Mirror['git'] = async (args, { codes = [0], ...streams } = {}) => {
+    const options = { env: OURS, ...streams }
     const answer = await runGit('.', ['--git-dir', folder, '-c', 'gc.auto=0', ...args], options)
     if (codes.includes(answer.code)) return answer
     const isLacking = /unable to read|bad object|missing|could not read/i.test(answer.said)

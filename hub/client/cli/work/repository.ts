@@ -64,7 +64,7 @@ function warnings({ secrets, submodules, pointers, uncommitted }: RepositoryFact
 
 const tooLarge = (dir: string, bytes: number) =>
   usage(
-    `--repo: the history of ${dir} is ${sizeText(bytes)}; at most ${sizeText(INPUT_LIMITS.bytesMax)} can be sent, and no bundle was made`,
+    `--repo: the history of ${dir} is ${sizeText(bytes)} or more; at most ${sizeText(INPUT_LIMITS.bytesMax)} can be sent, and no bundle was made`,
     '`git gc` packs it, if that was not done for long; else send a repository with less history',
   )
 
@@ -79,11 +79,14 @@ async function withBundle<T>(
   try {
     if (!json) terminal.live('packing the repository')
     const file = path.join(folder, BUNDLE_NAME)
-    const facts = await bundleRepository(wish.dir, wish.name, path.join(folder, 'mirror'), file, (bytes) => {
-      if (bytes > INPUT_LIMITS.bytesMax) throw tooLarge(wish.dir, bytes)
-      spool.requireRoom(bytes)
-      // Now git is at work, and this process is not. Who needs it says why it cannot be loaded.
-      void loadShapes().catch(() => undefined)
+    const facts = await bundleRepository(wish.dir, wish.name, path.join(folder, 'mirror'), file, {
+      bytesMax: INPUT_LIMITS.bytesMax,
+      tooLarge: (bytes) => tooLarge(wish.dir, bytes),
+      foreseen(bytes) {
+        spool.requireRoom(bytes)
+        // Now git is at work, and this process is not. Who needs it says why it cannot be loaded.
+        void loadShapes().catch(() => undefined)
+      },
     })
     terminal.live('')
     return await use(facts, file)
@@ -100,8 +103,6 @@ export const sendRepository = (
 ): Promise<{ inputs: FolderRef; spec: { repository: Repository } }> =>
   withBundle(context, wish, async (facts, file) => {
     const { terminal } = context
-    const { size } = statSync(file)
-    if (size > INPUT_LIMITS.bytesMax) throw tooLarge(wish.dir, size)
     for (const line of warnings(facts)) terminal.note(clean(`repository: ${line}`))
     if (facts.secrets.length > 0 && !wish.withSecrets)
       throw usage(

@@ -4,9 +4,9 @@ import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { bundleRepository } from '../../../../hub/client/repository/bundle.ts'
+import { type BundleLimits, bundleRepository } from '../../../../hub/client/repository/bundle.ts'
 import { together } from '../../../../hub/client/repository/git.ts'
-import { type GitScene, gitScene } from '../../../support/git-scene.ts'
+import { ANY_SIZE, type GitScene, gitScene } from '../../../support/git-scene.ts'
 
 let scene: GitScene
 let room: string
@@ -19,9 +19,10 @@ afterEach(() => {
   rmSync(room, { recursive: true })
 })
 
-async function bundled(name: string) {
+async function bundled(name: string, limits: Partial<BundleLimits> = {}) {
   const file = join(room, `${name}.bundle`)
-  return { ...(await bundleRepository(scene.dir, 'HEAD', join(room, name), file)), bytes: statSync(file).size }
+  const facts = await bundleRepository(scene.dir, 'HEAD', join(room, name), file, { ...ANY_SIZE, ...limits })
+  return { ...facts, bytes: statSync(file).size }
 }
 
 test('looks for no deltas, and copies those that git has found', async () => {
@@ -33,6 +34,24 @@ test('looks for no deltas, and copies those that git has found', async () => {
   expect((await bundled('loose')).bytes).toBeGreaterThan(200_000)
   scene.git('gc', '--quiet')
   expect((await bundled('packed')).bytes).toBeLessThan(110_000)
+})
+
+test('is not written past its limit, however little its objects take where they are: deltas of what is not sent are written whole', async () => {
+  const text = randomBytes(100_000)
+  // The largest comes first, so all others are deltas of it.
+  scene.write('base', Buffer.concat([text, Buffer.from('the longest')]))
+  for (let nth = 0; nth < 15; nth += 1) scene.write(`f${nth}`, Buffer.concat([text, Buffer.from(`${nth}`)]))
+  scene.commit({})
+  scene.git('repack', '-adfq', '--depth=1', '--window=50')
+  scene.git('rm', '--quiet', 'base')
+  scene.git('checkout', '--quiet', '--orphan', 'alone')
+  scene.commit({})
+  const told: number[] = []
+  await expect(bundled('bomb', { bytesMax: 1e6, foreseen: (bytes) => told.push(bytes) })).rejects.toThrow(
+    /^\d{7} bytes$/,
+  )
+  expect(told[0]).toBeLessThan(110_000)
+  expect(statSync(join(room, 'bomb.bundle')).size).toBeLessThanOrEqual(1e6)
 })
 
 test('tells commits, keys and pointers, also of commits that were merged', async () => {
