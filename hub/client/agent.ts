@@ -32,6 +32,7 @@ import type { HubAgent, Progress, SendOptions, WaitOptions } from './agent/hub-a
 import { createInbox } from './agent/inbox.ts'
 import { createPendingReplies } from './agent/pending.ts'
 import { askPermit, withdrawing } from './agent/permits.ts'
+import { createQuietNotes } from './agent/quiet.ts'
 import { createTaskRun, type TaskHandler } from './agent/task-run.ts'
 import { type ConnectOptions, join, type Transport } from './agent/transport.ts'
 import { createTurns, type PromptHandler } from './agent/turns.ts'
@@ -87,6 +88,9 @@ function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { ter
   const answers = createAnswers()
   const warnings = createBudgetWarnings(
     (thrown) => void log(`the handler of onBudgetLow failed: ${String(thrown)}`, 'warn').catch(() => {}),
+  )
+  const quiet = createQuietNotes(
+    (thrown) => void log(`the handler of onQuiet failed: ${String(thrown)}`, 'warn').catch(() => {}),
   )
   let handler: TaskHandler | undefined
   let silent: ((body: SilenceBody) => void) | undefined
@@ -226,6 +230,7 @@ function createAgent(transport: Transport, joined: JoinAnswer): HubAgent & { ter
     onMessage: inbox.onType,
     onAny: inbox.onAny,
     onBudgetLow: warnings.on,
+    ...{ onQuiet: quiet.on, tellQuiet: quiet.tell },
     onSilent(given) {
       silent = given
     },

@@ -47,6 +47,8 @@ export async function driveJsonLines(options: DriverOptions): Promise<Ending> {
       log.add('it was not told that money runs low: the program does not read its input', 'warn')
   })
 
+  hub.onQuiet(({ why }) => child.write(lineOf({ op: 'quiet', why })))
+
   /** The next prompt is written once the turn before has ended; a program that reads nothing gets none. */
   async function handPrompts(): Promise<void> {
     for await (const next of turns) {

@@ -2,7 +2,9 @@
  * Answers the hub about a program that says nothing (hub/protocol/silence.ts): only in here can be seen whether something of it works.
  *
  * 1. While any process lives that the program started, it is not silent: a compiler, a test, a server that it waits for.
- * 2. To end it: SIGTERM to its group, SIGKILL after the grace. Then its driver says that it fell, and what it left is kept (program.ts). A
+ * 2. It is asked first, where its driver has a way to it: `onQuiet` of the SDK, a line `quiet` of `json-lines`. Standard input of any other is
+ *    closed, or takes no word while a turn goes on; why it was ended says that it could not be asked.
+ * 3. To end it: SIGTERM to its group, SIGKILL after the grace. Then its driver says that it fell, and what it left is kept (program.ts). A
  *    program in the shim's own process has no process to end: what it left is kept, and the shim ends.
  */
 import { readdirSync, readFileSync } from 'node:fs'
@@ -54,7 +56,7 @@ export interface Silence {
 const NAMED_MAX = 3
 
 export function createSilence(
-  hub: Pick<HubAgent, 'onSilent' | 'log'>,
+  hub: Pick<HubAgent, 'onSilent' | 'tellQuiet' | 'log'>,
   parts: {
     /** Keeps what there is and ends the shim, where there is no program to end. */
     leave: (why: string) => void
@@ -65,6 +67,7 @@ export function createSilence(
   const { leave, list = processes } = parts
   let program: Child | undefined
   let endedWhy: string | undefined
+  let wasAsked: boolean | undefined
 
   hub.onSilent(({ step, why, force }) => {
     const working = force === true ? [] : worksBelow(list(), process.pid, program?.pid)
@@ -73,9 +76,12 @@ export function createSilence(
       const more = working.length > NAMED_MAX ? ` and ${working.length - NAMED_MAX} more` : ''
       // A line of the log is a sign of life.
       void hub.log(`its program says nothing, and waits for ${names.join(', ')}${more}`).catch(() => {})
-    } else if (step === 'end' && endedWhy === undefined) {
-      endedWhy = why
-      if (program === undefined) leave(why)
+    } else if (step === 'ask') {
+      wasAsked = hub.tellQuiet({ why })
+    } else if (endedWhy === undefined) {
+      const asked = wasAsked === true ? '; it was asked, and did not answer' : '; it could not be asked'
+      endedWhy = `${why}${force === true || wasAsked === undefined ? '' : asked}`
+      if (program === undefined) leave(endedWhy)
       else program.stop({ termAfterMs: 0, killAfterMs: STOP_GRACE_MS })
     }
   })

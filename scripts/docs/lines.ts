@@ -45,6 +45,11 @@ const HEARD: readonly (readonly [op: string, fields: string, when: string])[] = 
     '`of`, `mark`, `spentUsd`, `limitUsd`',
     'money for calls of models runs low. `of` is the limit (`tree`, `attempt`, `agentDay`, `day`), `mark` its share that is used in per cent: 50, 80, 100, or `soft` for the soft limit of a day. The sums are in millionths of a US dollar. Each mark is told once; a call that does not fit is refused',
   ],
+  [
+    'quiet',
+    '`why`',
+    'the program has said nothing for so long that it is ended in a minute, unless any line of it comes before (`progress` or `log` will do)',
+  ],
   ['shutdown', '`graceMs`', 'end now: there is this much time to finish'],
 ]
 

@@ -31,12 +31,48 @@ test.each(['command', 'stream-json', 'json-lines'] as const)(
     expect(await ran.exit).toBe(1)
     expect(ran.envelopes('result')).toEqual([])
     expect(ran.artifact('half.txt')).toBe('half')
-    expect(ran.logs().at(-1)).toBe('it said nothing')
+    const asked = driver === 'json-lines' ? 'it was asked, and did not answer' : 'it could not be asked'
+    expect(ran.logs().at(-1)).toBe(`it said nothing; ${asked}`)
   },
 )
 
+test('S1-49: one that is asked can answer, by JSON lines and by the SDK; while a process of it lives it is not asked', async () => {
+  const file = join(bench.dir, 'asked.mjs')
+  writeFileSync(
+    file,
+    `import { connect } from '${new URL('../../hub/client/agent.ts', import.meta.url).pathname}'
+     const hub = await connect()
+     hub.onTask(() => new Promise((done) => { hub.onQuiet(({ why }) => done(why)); void hub.log('ready') }))`,
+  )
+  const lines = bench.python(`hear(); child = subprocess.Popen(["sleep", "600"])
+say(op="log", text="ready")
+hold = hear(); child.kill(); child.wait(); say(op="log", text="alone")
+say(op="result", id=1, value=[hold["type"], hear()])`)
+  const sdk = await bench.start({ program: { driver: 'sdk', run: ['node', file] } })
+  await ready(sdk)
+  tell(sdk, 'ask')
+  expect(await sdk.session.result).toMatchObject({ outcome: 'succeeded', value: 'it said nothing' })
+  const ran = await bench.start({ program: { driver: 'json-lines', run: lines } })
+  await ready(ran)
+  tell(ran, 'ask')
+  await expect.poll(() => ran.logs().at(-1), { interval: 20 }).toMatch(/waits for sleep/)
+  ran.session.deliver({
+    kind: 'message',
+    type: 'go',
+    messageKind: 'event',
+    from: { agent: 'a', session: 's' },
+    body: {},
+  })
+  await expect.poll(() => ran.logs(), { interval: 20 }).toContain('alone')
+  tell(ran, 'ask')
+  const value = ['go', { op: 'quiet', why: 'it said nothing' }]
+  expect(await ran.session.result).toMatchObject({ outcome: 'succeeded', value })
+})
+
 test('while a process that it started lives it is asked and never ended, and the log says what works', async () => {
-  const ran = await start('command', 'p = subprocess.Popen(["sleep", "600"])\np.wait()\nsys.exit(3)')
+  // It is ready only once that process is there, under its own name.
+  const run = bench.python(`p = subprocess.Popen(["sleep", "600"])\n${TEXT}p.wait()\nsys.exit(3)`)
+  const ran = await bench.start({ program: { driver: 'command', run } })
   await ready(ran)
   tell(ran, 'ask')
   tell(ran, 'end')

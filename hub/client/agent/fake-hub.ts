@@ -27,6 +27,7 @@ import { createBudgetWarnings } from './budget-warnings.ts'
 import type { ArtifactRow, Body, ChildOutcome, JoinAnswer, TaskFacts } from './contract.ts'
 import { answerOf, createFakeInbox, createFakeTurns, type DeliverOptions, type FakeTurns } from './fake-turns.ts'
 import { askPermit, type Permission, type Permit, type PermitOptions, withdrawing } from './permits.ts'
+import { createQuietNotes } from './quiet.ts'
 import { createTaskRun, type RunOptions, type TaskHandler } from './task-run.ts'
 
 /** A message the agent sent: requests, replies, events, broadcasts, delegations and questions, in their order. */
@@ -145,6 +146,9 @@ export function createFakeHub(options: FakeHubOptions = {}): FakeHub {
   const warnings = createBudgetWarnings((thrown) =>
     logs.push({ level: 'warn', text: `the handler of onBudgetLow failed: ${String(thrown)}` }),
   )
+  const quiet = createQuietNotes((thrown) =>
+    logs.push({ level: 'warn', text: `the handler of onQuiet failed: ${String(thrown)}` }),
+  )
   const approved = new Set<string>()
   const session = newSessionId(systemRandom)
   let handler: TaskHandler | undefined
@@ -230,6 +234,7 @@ export function createFakeHub(options: FakeHubOptions = {}): FakeHub {
     onMessage: inbox.onType,
     onAny: inbox.onAny,
     onBudgetLow: warnings.on,
+    ...{ onQuiet: quiet.on, tellQuiet: quiet.tell },
     async subscribe(topic, given) {
       check({ kind: 'event', to: `topic:${topic}`, type: 'subscribe', body: {} })
       inbox.onTopic(topic, given)

@@ -10,6 +10,7 @@ import type { BudgetLowHandler } from './budget-warnings.ts'
 import type { Body, ChildOutcome, Delegation, JoinAnswer, Message } from './contract.ts'
 import type { MessageHandler } from './inbox.ts'
 import type { Permission, Permit, PermitOptions } from './permits.ts'
+import type { QuietHandler, QuietNote } from './quiet.ts'
 import type { RunOptions, TaskHandler } from './task-run.ts'
 import type { PromptHandler, Turns } from './turns.ts'
 
@@ -55,6 +56,11 @@ export interface HubAgent {
    * of a model that does not fit is refused. A warning that came before a handler was there is kept for it.
    */
   onBudgetLow(handler: BudgetLowHandler): void
+  /**
+   * Called when the program has said nothing for so long that it is to be ended: `hub.onQuiet(({ why }) => hub.log('still at it'))`. A minute
+   * later it is, unless it gave a sign of life meanwhile: a message, progress, a line of its log.
+   */
+  onQuiet(handler: QuietHandler): void
   /** Joins a topic, policy permitting; its events go to the handler. `await hub.subscribe('survey', (body) => ...)` */
   subscribe(topic: string, handler: MessageHandler): Promise<void>
   /** One message, accepted (audited and queued) when it resolves. */
@@ -101,6 +107,8 @@ export interface HubAgent {
   stopReason(reason: StopReason): void
   /** What to do when the hub finds the program silent; for the shim. */
   onSilent(handler: (body: SilenceBody) => void): void
+  /** Asks the program by its `onQuiet`; false where it does not hear. For the shim, and for unit tests of a program. */
+  tellQuiet(note: QuietNote): boolean
   /** Runs the task and posts its result; for the shim, or for a program started by itself, after its handlers are registered. */
   run(options?: RunOptions): Promise<{ outcome: 'succeeded' | 'failed' }>
   /** Closes the connection to the hub. `run` does this itself. */

@@ -75,3 +75,19 @@ describe('conversations that are kept', () => {
     ])
   })
 })
+
+describe('a chat', () => {
+  const words = (driver: string) =>
+    agentCardShape
+      .safeParse({ name: 'coder', description: 'd', image: 'hub/coder', run: ['cli'], mode: 'chat', driver })
+      .error?.issues.map(({ path, message }) => `${path.join('.')}: ${message}`)
+
+  it('is refused by name for a driver that takes no prompts, with those that do; of stream-json with acp as the way', () => {
+    const able = 'use one of sdk, json-lines, acp, acp-v2, stub'
+    const why = (driver: string) =>
+      `mode: chat needs a driver that is given prompts while it runs, and ${driver} is not: ${able}`
+    expect(words('command')).toEqual([why('command')])
+    expect(words('stream-json')).toEqual([`${why('stream-json')}; a coding CLI holds a chat by acp`])
+    expect(words('acp')).toBeUndefined()
+  })
+})
