@@ -142,6 +142,26 @@ test('S4-41: one that never comes back is gone after those ten seconds and the f
   await stopping
 })
 
+test.each(['stop', 'revoke', 'misbehaves'] as const)(
+  'S4-41: the ten seconds of one that hung end at once when it is stopped or shut out meanwhile (%s)',
+  async (way) => {
+    await using h = await createHarness({ agents: heldAgents })
+    const { agent } = await hung(h)
+    const { guard, work } = h.hub
+    const atMs = h.clock.wallMs()
+    if (way === 'misbehaves')
+      stopForSecurity(
+        { guard, tasks: work.tasks, late: work.catalogue.late },
+        agent.session,
+        'a token of another session',
+      )
+    else expect((await h.operator('POST', `/v1/sessions/${agent.session}/${way}`)).status).toBe(200)
+    await h.until(() => h.engine.containers.size === 0, 'its container is gone', 500)
+    expect(h.clock.wallMs() - atMs).toBeLessThan(7000)
+    await h.quiet()
+  },
+)
+
 test('S4-41: one that a monitor reported has no time to hand in, and nothing is taken from it', async () => {
   await using h = await createHarness({ agents: { slow: { script: puppet, stubborn: true, card: { restarts: 0 } } } })
   const [agent] = await h.bring('slow')

@@ -27,7 +27,7 @@ export function sessionHandlers(
   parts: Pick<ViewParts, 'tasks' | 'mailboxes' | 'vitals' | 'clock'> & {
     turns: Turns
     artifacts: Pick<Artifacts, 'withhold'>
-    late: Pick<Late, 'shut'>
+    late: Pick<Late, 'shut' | 'hurry'>
     containerLogs: (session: string) => Promise<string>
     quarantine: Pick<Quarantine, 'examine'>
     /** Throws `conflict` if nothing runs for it. */
@@ -80,6 +80,7 @@ export function sessionHandlers(
           error: { code: 'cancelled', detail: 'its session was stopped by the operator' },
         } as const
         if (session.state !== 'recycling') tasks.stop(grant, session.task, end, 'operator')
+        else late.hurry(session.id)
       },
       after: (_result, { id }) => ({ session: sessionView(theSession(id), parts) }),
     }),

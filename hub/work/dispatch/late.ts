@@ -10,7 +10,7 @@
  *     shut out, and what it handed in is withheld.
  * L4. One that showed no life is told so in the answer to its next request, and has `HAND_IN_MS` before those five seconds begin (reaper.ts): a
  *     shim that was held up comes back, and a program that computed for too long returns. Its task may begin again meanwhile; what comes is
- *     kept beside it all the same. Once everything is being stopped, nobody gets that time.
+ *     kept beside it all the same. Once everything is being stopped, nobody gets that time; one that is stopped or shut out meanwhile has had it.
  */
 import type { Clock } from '../../base/clock.ts'
 import { HubError } from '../../base/errors.ts'
@@ -52,6 +52,10 @@ export interface Late {
   isOpen(session: SessionRow): boolean
   /** How long it may take for that before SIGTERM, in ms; undefined for one that gets no such time. */
   handInMs(session: SessionRow): number | undefined
+  /** Aborts when the time that it has is over before that: it was shut out, or stopped. */
+  handingIn(session: string): Disposable & { signal: AbortSignal }
+  /** It was stopped: it gets no more of that time. */
+  hurry(session: string): void
   /** Keeps its result. Throws `already_resolved` for a second one. */
   keep(grant: Grant, session: SessionRow, outcome: TaskOutcome): Kept
   /** Takes nothing more from it, and shows nothing of what it gave. */
@@ -96,6 +100,10 @@ export function createLate(parts: {
        on conflict (session) do update set outcome = null where excluded.outcome is null`,
   )
 
+  /** Of those that may hand in before their SIGTERM. */
+  const handing = new Map<string, AbortController>()
+  const hurry = (session: string) => handing.get(session)?.abort()
+
   const viewsOf = (task: string): LateView[] =>
     (ofTask.all(task) as Row[]).flatMap(({ session, cameAtMs, outcome, accepted }) => {
       const read = outcomeIn(outcome)
@@ -114,6 +122,12 @@ export function createLate(parts: {
   return {
     isOpen,
     handInMs: (session) => (session.exitReason === 'unhealthy' && isOpen(session) ? HAND_IN_MS : undefined),
+    handingIn(session) {
+      const over = new AbortController()
+      handing.set(session, over)
+      return { signal: over.signal, [Symbol.dispose]: () => void handing.delete(session) }
+    },
+    hurry,
     keep(grant, { id, task }, outcome) {
       assertGrant(grant, 'task.result')
       if (find.get(id) !== undefined)
@@ -124,6 +138,7 @@ export function createLate(parts: {
     shut(grant, { id, task }) {
       assertStopGrant(grant, 'session.quarantine', 'session.revoke', 'session.reap')
       if (store.inTransaction) put.run(id, task, clock.wallMs(), null)
+      hurry(id)
     },
     of: viewsOf,
     accept(grant, task) {

@@ -183,7 +183,7 @@ export interface ReaperParts {
   made: Pick<Made, 'drop'>
   cards: Pick<SessionCards, 'drop'>
   custody: Pick<Custody, 'take' | 'has' | 'graceMsOf'>
-  late: Pick<Late, 'handInMs'>
+  late: Pick<Late, 'handInMs' | 'handingIn'>
   /** Releases everything that the session had: mailbox, entrance, subscriptions, socket folder. */
   release: (session: string) => void
 }
@@ -274,13 +274,15 @@ export function createReaper(parts: ReaperParts): Reaper {
 
   /** One that showed no life may hand in what it has, until it has ended by itself; never past its time to live (late.ts). */
   async function handIn(session: SessionRow): Promise<void> {
-    const ms = custody.has(session.id) || modes.has('draining') ? undefined : late.handInMs(session)
-    const exit = launcher.exitOf(session.id)
+    // Once: a removal that failed is tried again without it.
+    if (custody.has(session.id) || modes.has('draining') || removals.of(session.id) !== undefined) return
+    const [ms, exit] = [late.handInMs(session), launcher.exitOf(session.id)]
     if (ms === undefined || exit === undefined) return
     const over = new AbortController()
-    const isOver = AbortSignal.any([hurried.signal, over.signal])
+    using stopped = late.handingIn(session.id)
     void exit.then(() => over.abort())
-    await clock.sleep(Math.min(ms, leftMs(session, clock)), isOver)
+    const signals = [hurried.signal, over.signal, stopped.signal]
+    await clock.sleep(Math.min(ms, leftMs(session, clock)), AbortSignal.any(signals))
   }
 
   async function recycle(session: SessionRow): Promise<void> {
