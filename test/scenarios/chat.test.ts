@@ -191,6 +191,22 @@ test('text is kept up to its limit, cut between code points, and masked', async 
   expect([Buffer.byteLength(shown?.text ?? '') <= 2000, shown?.cut]).toEqual([true, true])
 })
 
+test('two sessions with a turn of the same name: neither is given the prompt, nor the held end of the text, of the other (S1-62)', async () => {
+  await using h = await createHarness({ agents: { ...chat, pair: chat.solo } })
+  const [[solo], [pair]] = [await h.bring('solo'), await h.bring('pair')]
+  const turn = '019b8d62-7a8a-777e-bca9-29a14efc7435'
+  const key = `ghp_${'a1B2'.repeat(9)}`
+  await say(h, solo.session, `use ${key}`, { turn })
+  await say(h, pair.session, 'say nothing', { turn })
+  const [one, other] = [await nextTurn(h, solo), await nextTurn(h, pair)]
+  expect([one.prompt, other.prompt]).toEqual([`use ${key}`, 'say nothing'])
+  await one.begin()
+  await other.begin()
+  await one.frame({ text: 'it is ghp_a1B2a1' })
+  await other.frame({ text: 'nothing' })
+  expect((await turnsOf(h, pair.session)).map(({ text }) => text)).toEqual(['nothing'])
+})
+
 describe.each(['stop', 'kill'] as const)('the hub is built again after a %s', (how) => {
   test('S4-27: the chat goes on, its waiting prompts are handed again under their ids, a cancel and a close too', async () => {
     await using h = await createHarness({ agents: chat })

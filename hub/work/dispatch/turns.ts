@@ -90,6 +90,8 @@ export function createTurns(parts: {
   onStep: (session: SessionRow, turn: TurnRow) => void
 }): Turns {
   const { store, clock, steady, redaction, tasks, cardOf, mail, mayBegin, onStep } = parts
+  /** Whoever asks names the turn, so two sessions may have one of the same name. */
+  const keyOf = ({ session, id }: Pick<TurnRow, 'session' | 'id'>) => `${session} ${id}`
   /** What was handed to each session, while it has not begun it. */
   const handed = new Map<string, string>()
   /** Turns of which something was said that could not be written. */
@@ -122,7 +124,7 @@ export function createTurns(parts: {
   function move(row: TurnRow, to: TurnState, set: Record<string, unknown> = {}): void {
     const key = { session: row.session, id: row.id }
     step(turnMachine, { table: 'turn', key, state: row.state }, to, set)
-    asWritten.delete(row.id)
+    asWritten.delete(keyOf(row))
     tell(row)
   }
   function offer(session: string, redelivered = false): void {
@@ -131,7 +133,7 @@ export function createTurns(parts: {
     if (next === undefined || handed.get(session) === next.id || !mail.isOpen(session)) return
     handed.set(session, next.id)
     const { id, number, prompt: kept } = next
-    const prompt = asWritten.get(id) ?? kept
+    const prompt = asWritten.get(keyOf(next)) ?? kept
     // It does not read its mail: the prompt is handed again with a later round.
     if (!mail.prompt(session, { turn: id, number, prompt }, redelivered)) handed.delete(session)
   }
@@ -179,28 +181,28 @@ export function createTurns(parts: {
       store.prepare('update turn set is_open = 0 where session = ? and id = ?').run(row.session, row.id)
       tell(row)
     }
-    missed.delete(row.id)
+    missed.delete(keyOf(row))
     if (cardOf(sender)?.mode === 'chat') tasks.turning(grant, sender.id, false)
     offerLater(sender.id)
   }
 
   function append(row: TurnRow, said: string): void {
-    const gap = missed.delete(row.id) ? MISSED : ''
-    const before = heldBack.get(row.id) ?? NOTHING_HELD
+    const gap = missed.delete(keyOf(row)) ? MISSED : ''
+    const before = heldBack.get(keyOf(row)) ?? NOTHING_HELD
     const all = `${before.text}${gap}${said}`
     const begun = row.isCut ? 0 : Math.min(redaction.begun(all), HELD_CHARS_MAX)
     const [free, text] = [all.slice(0, all.length - begun), all.slice(all.length - begun)]
     // So little gives nothing away, and is not lost with this process: it is written, and taken back with the next piece.
     const written = /^[ -~]{1,3}$/.test(text) ? text.length : 0
-    if (begun > 0) heldBack.set(row.id, { text, written })
-    else heldBack.delete(row.id)
+    if (begun > 0) heldBack.set(keyOf(row), { text, written })
+    else heldBack.delete(keyOf(row))
     put(row, `${redaction.text(free)}${written > 0 ? text : ''}`, before.written)
   }
 
   /** What was kept back is written now: nothing more comes. Answers the turn as it is then. */
   function closeText(row: TurnRow): TurnRow {
-    const rest = heldBack.get(row.id)
-    heldBack.delete(row.id)
+    const rest = heldBack.get(keyOf(row))
+    heldBack.delete(keyOf(row))
     if (rest === undefined) return row
     put(row, redaction.text(rest.text), rest.written)
     return turnOf(row.session, row.id) ?? row
@@ -267,7 +269,7 @@ export function createTurns(parts: {
            values (?, ?, (select coalesce(max(number), 0) + 1 from turn where session = ?), ?, ?, 'waiting', ?)`,
         )
         .run(id, turn, id, kept, askedBy, clock.wallMs())
-      if (kept !== prompt) asWritten.set(turn, prompt)
+      if (kept !== prompt) asWritten.set(keyOf({ session: id, id: turn }), prompt)
       const row = turnOf(id, turn) as TurnRow
       tell(row)
       offerLater(id)
@@ -338,7 +340,7 @@ export function createTurns(parts: {
       if (row === undefined) throw new HubError('schema_invalid', 'turn: this session has no turn with that id')
       if (!row.isOpen) throw new HubError('already_resolved', `the turn is ${row.state}`)
       if (store.failure() !== undefined) {
-        if (text !== undefined) missed.add(turn)
+        if (text !== undefined) missed.add(keyOf(row))
         return
       }
       if (text !== undefined && text !== '') append(row, text)
