@@ -77,7 +77,7 @@ describe('hub submit --repo', () => {
     const { code, stderr } = await submit()
     expect([code, stderr]).toEqual([
       2,
-      expect.stringMatching(/is 286\.1 MiB; at most 256(\.0)? MiB can be sent, and no bundle was made/),
+      expect.stringMatching(/is 286\.1 MiB or more; at most 256(\.0)? MiB can be sent, and no bundle was made/),
     ])
     expect(calls()).not.toContain('bundle create')
     expect([at.posted(), leftInHome()]).toEqual([[], []])
