@@ -214,15 +214,19 @@ test('T104: card and row both say it, or no session begins; a row that takes it 
   expect(filesOf(h)).toEqual([sha256(SAID)])
 })
 
-test('a conversation with the wrong digest or more than 64 MiB is refused and leaves nothing; one damaged on disk is refused by name', async () => {
+test('a conversation with the wrong digest or more than 64 MiB is refused and leaves a record and nothing else; one damaged on disk is refused by name', async () => {
   await using h = await createHarness({ agents })
   const [agent] = await h.bring('coder')
+  const since = h.audit().length
   expect(code(await keep(h, agent, 'not this', sha256('but that')))).toBe('400 schema_invalid')
   expect(filesOf(h)).toEqual([])
   expect(code(await keep(h, agent))).toBe('ok')
   writeFileSync(join(h.home, 'transcripts', sha256(SAID).slice(0, 2), sha256(SAID)), 'something else')
   const second = await crash(h, agent)
   expect(code(await read(h, second))).toBe('500 artifact_corrupt')
+  // What comes to nothing before the effect is on record, as what the rules refuse.
+  const records = h.audit(since).flatMap(({ action, outcome }) => (outcome === 'ok' ? [] : [`${action} ${outcome}`]))
+  expect(records).toEqual(['transcript.kept refused', 'transcript.handed failed'])
   // It begins anew, and what it keeps takes the place.
   expect(code(await keep(h, second, 'a new one'))).toBe('ok')
   expect(filesOf(h)).toEqual([sha256('a new one')])

@@ -1,6 +1,6 @@
 /** The conversation of a session's own task over its socket (docs/agents.md): no path names a task, so no session can ask for another's. */
 import { sha256Hex } from '../../base/canonical.ts'
-import { HubError } from '../../base/errors.ts'
+import { HubError, toHubError } from '../../base/errors.ts'
 import type { Call, Gate } from '../../guard/gate.ts'
 import { parseShape } from '../../protocol/parse.ts'
 import { transcriptPutShape } from '../../protocol/transcript-put.ts'
@@ -46,6 +46,15 @@ export function agentTranscripts(
   /** Nobody fills the disk with what will be refused, and nothing is hashed for it. The nonce is burned by what follows. */
   const foresee = ({ burn: _, ...call }: Call) => void gate.foresee(call)
   const arrive = createArrivals()
+  /** The gate has let it through so far, and hears of what is refused before the effect: each refusal leaves its record. */
+  async function recorded<Got>(call: Call, work: () => Promise<Got>): Promise<Got> {
+    try {
+      return await work()
+    } catch (thrown) {
+      gate.refuse(call, toHubError(thrown))
+      throw thrown
+    }
+  }
 
   async function put(exchange: AgentExchange): Promise<void> {
     requireContentType(exchange.request, 'application/octet-stream')
@@ -59,7 +68,8 @@ export function agentTranscripts(
     foresee(call)
     // What says no size may be the largest.
     const size = Math.min(Number(exchange.request.headers['content-length'] ?? MOST), MOST)
-    const arrived = await arrive(session.id, size, () => transcripts.receive(exchange.request, sha256, MOST))
+    const receive = () => transcripts.receive(exchange.request, sha256, MOST)
+    const arrived = await recorded(call, () => arrive(session.id, size, receive))
     try {
       const kept = gate.admit(call, (grant) => ({
         ...transcripts.put(grant, arrived, session),
@@ -76,7 +86,7 @@ export function agentTranscripts(
     const { session } = caller
     const call = own(exchange, 'transcript.get', caller, facts(session))
     foresee(call)
-    await transcripts.verify(session.task)
+    await recorded(call, () => transcripts.verify(session.task))
     const opened = gate.admit(call, (grant) => ({
       ...transcripts.take(grant, session),
       auditEffect: `task:${session.task}`,

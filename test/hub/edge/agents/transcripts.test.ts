@@ -11,8 +11,13 @@ const SHA256 = 'a'.repeat(64)
 /** Uploads whose bytes come when the test says so. */
 function uploads() {
   const arriving = new Map<string, PromiseWithResolvers<object>>()
+  const refused: string[] = []
   const parts = {
-    gate: { foresee: () => undefined, admit: (_: unknown, effect: (grant: object) => object) => effect({}) },
+    gate: {
+      foresee: () => undefined,
+      refuse: (_: unknown, { code }: HubError) => refused.push(code),
+      admit: (_: unknown, effect: (grant: object) => object) => effect({}),
+    },
     transcripts: {
       receive(request: { name: string }) {
         const bytes = Promise.withResolvers<object>()
@@ -27,6 +32,8 @@ function uploads() {
   const byToken = async ({ session }: { session: string }) => ({ session: { id: session, task: 't' } })
   const { put } = agentTranscripts(parts as never, byToken as never, (() => ({})) as never)
   return {
+    /** What the gate was told of, for the record. */
+    refused,
     isArriving: (name: string) => arriving.has(name),
     /** `size`: as its head says; undefined where it says none. */
     async put(name: string, size: number | undefined, session = name): Promise<string> {
@@ -58,6 +65,7 @@ describe('on their way', () => {
     const first = up.put('one', 10)
     await expect.poll(() => up.isArriving('one')).toBe(true)
     expect(await up.put('again', 10, 'one')).toBe(REFUSED)
+    expect(up.refused).toEqual(['rate_limited'])
     expect(up.isArriving('again')).toBe(false)
     up.end('one')
     expect(await first).toBe('ok')
